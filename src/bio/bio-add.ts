@@ -1,0 +1,113 @@
+import { assert } from '../base/assert.ts';
+import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
+import type { BvecTable } from '../bvec/bvec-table.ts';
+import { rowJoins } from '../iter/row-join.ts';
+import { dirtyRange, type HoldKind, releaseHold } from '../memory/holds.ts';
+import { BIO_BYTES_MAX, type Bio, BioState } from './bio.ts';
+import { BioFlag } from './bio-op.ts';
+
+/**
+ * Adds a segment and its hold. All or nothing: `len`, or 0 when the bio is full (the hold stays
+ * with the caller). No limit of the device is looked at; splitting comes later.
+ * Post: holds of the bio = pages spanned by its rows; a page that two joined fragments share is
+ * held once, the second hold is let go here.
+ * Linux: bio_add_page(), block/bio.c.
+ */
+export function addSegment(
+  bio: Bio,
+  page: number,
+  offset: number,
+  len: number,
+  hold: HoldKind,
+): number {
+  assert(bio.state === BioState.BUILT, 'bio: add after submit');
+  assert((bio.flags & BioFlag.CLONED) === 0, 'bio: add to a clone');
+  if (len === 0 || bio.size > BIO_BYTES_MAX - len) return 0;
+  const last = bio.first + bio.vcnt - 1;
+  if (bio.vcnt > 0 && rowJoins(bio.table, last, page, offset, hold)) {
+    growRow(bio.table, last, len, hold);
+  } else {
+    if (bio.vcnt >= bio.maxVecs) return 0;
+    bio.table.set(last + 1, page, offset, len, hold);
+    bio.vcnt++;
+  }
+  bio.size += len;
+  return len;
+}
+
+/** Joins the rows from `row` on (just gathered, not yet counted) onto the bio, in order. */
+export function adoptRows(bio: Bio, count: number, bytes: number): void {
+  const table = bio.table;
+  const start = bio.first + bio.vcnt;
+  let last = start - 1;
+  for (let row = start; row < start + count; row++) {
+    const page = table.page[row] as number;
+    const offset = table.offset[row] as number;
+    const hold = table.hold[row] as HoldKind;
+    if (last >= bio.first && rowJoins(table, last, page, offset, hold)) {
+      growRow(table, last, table.len[row] as number, hold);
+    } else {
+      last++;
+      if (last !== row) table.copyRow(last, table, row);
+    }
+  }
+  bio.vcnt = last - bio.first + 1;
+  bio.size += bytes;
+}
+
+function growRow(table: BvecTable, row: number, len: number, hold: HoldKind): void {
+  const end = (table.offset[row] as number) + (table.len[row] as number);
+  // The joint lies inside a page: that page now has two holds, and one row needs one.
+  if (end % PAGE_BYTES !== 0) {
+    releaseHold(hold, (table.page[row] as number) + Math.floor(end / PAGE_BYTES), 1);
+  }
+  table.len[row] = (table.len[row] as number) + len;
+}
+
+/**
+ * Cuts `bytes` off the end of what was built and lets go of every page that no row covers any
+ * more (H2: upstream leaked these pins). Pre: BUILT, nothing consumed.
+ */
+export function trimBio(bio: Bio, bytes: number): void {
+  assert(bio.state === BioState.BUILT && bytes <= bio.size, 'bio: trim outside');
+  const table = bio.table;
+  let left = bytes;
+  bio.size -= bytes;
+  while (left > 0) {
+    const row = bio.first + bio.vcnt - 1;
+    const len = table.len[row] as number;
+    const cut = Math.min(left, len);
+    shortenRow(table, row, len - cut);
+    if (cut === len) bio.vcnt--;
+    left -= cut;
+  }
+}
+
+function shortenRow(table: BvecTable, row: number, keep: number): void {
+  const offset = table.offset[row] as number;
+  const first = Math.floor(offset / PAGE_BYTES);
+  const had = pagesSpanned(offset, table.len[row] as number);
+  const has = pagesSpanned(offset, keep);
+  const page = (table.page[row] as number) + first + has;
+  if (had > has) releaseHold(table.hold[row] as HoldKind, page, had - has);
+  table.len[row] = keep;
+}
+
+/**
+ * Lets every page of the owner's rows go, each in the way of its hold; `dirty` first marks the
+ * folios, because after the release they may be gone. Called by the submitter only.
+ * Linux: bio_release_pages().
+ */
+export function releasePages(bio: Bio, dirty: boolean): void {
+  if ((bio.flags & BioFlag.CLONED) !== 0) return;
+  const table = bio.table;
+  for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
+    const offset = table.offset[row] as number;
+    const len = table.len[row] as number;
+    const page = table.page[row] as number;
+    if (dirty) dirtyRange(page, offset, len);
+    const pages = pagesSpanned(offset, len);
+    releaseHold(table.hold[row] as HoldKind, page + Math.floor(offset / PAGE_BYTES), pages);
+  }
+  bio.vcnt = 0;
+}

@@ -1,0 +1,43 @@
+import { PAGE_BYTES } from '../base/units.ts';
+import type { BvecTable } from './bvec-table.ts';
+
+// Contiguity predicates (reference 2.2). Physical address = page * 4096 + offset, a double.
+
+export function physicalAddress(table: BvecTable, row: number): number {
+  return (table.page[row] as number) * PAGE_BYTES + (table.offset[row] as number);
+}
+
+/**
+ * Two ranges that touch, in the same window of the segment boundary.
+ * Linux: biovec_phys_mergeable().
+ */
+export function physMergeable(
+  addr1: number,
+  len1: number,
+  addr2: number,
+  len2: number,
+  segBoundaryMask: number,
+): boolean {
+  if (addr1 + len1 !== addr2) return false;
+  return boundaryLeft(addr1, segBoundaryMask) >= len1 + len2;
+}
+
+/**
+ * Bytes from `addr` to the end of its boundary window: at 0x1F000 with mask 0xFFFF, 4096.
+ * The common 32-bit masks take the integer way; `%` on large doubles costs twice as much.
+ */
+export function boundaryLeft(addr: number, mask: number): number {
+  if (mask <= 0xffffffff) return mask - ((addr & mask) >>> 0) + 1;
+  return mask - (addr % (mask + 1)) + 1;
+}
+
+/** True when the joint between two entries is not at a virtual boundary. Linux: __bvec_gap_to_prev. */
+export function gapBetween(
+  prevOffset: number,
+  prevLen: number,
+  nextOffset: number,
+  virtBoundaryMask: number,
+): boolean {
+  if (virtBoundaryMask === 0) return false;
+  return ((nextOffset | (prevOffset + prevLen)) & virtBoundaryMask) !== 0;
+}

@@ -1,0 +1,251 @@
+import { assert } from '../base/assert.ts';
+import { BlockError } from '../base/block-error.ts';
+import { Errno } from '../base/errno.ts';
+import type { Probe } from '../base/probe.ts';
+import type { Bio } from '../bio/bio.ts';
+import { BioOp } from '../bio/bio-op.ts';
+import { BioPool } from '../bio/bio-pool.ts';
+import type { Engine } from '../engine/contract.ts';
+import type { IovIter } from '../iter/iov-iter.ts';
+import type { Limits } from '../limits/limits.ts';
+import { DEFAULT_PROFILE, type Profile } from '../limits/profile.ts';
+import { Arena } from '../memory/arena.ts';
+import { BounceReserve } from '../map/bounce-reserve.ts';
+import { MapCounters } from '../map/map-counters.ts';
+import type { MapContext } from '../map/mapping.ts';
+import { Piece } from '../map/piece.ts';
+import type { CopyPolicy } from '../map/verdict.ts';
+import { BlockQueue } from '../queue/block-queue.ts';
+import { RequestTable } from '../queue/request-table.ts';
+import { drain } from './complete.ts';
+import { RangeLocks } from './range-locks.ts';
+import { advanceTransfer, startTransfer } from './submit.ts';
+import { Transfer, type TransferEnd, TransferState } from './transfer.ts';
+
+export interface DeviceOptions {
+  readonly engine: Engine;
+  /** Where bounce pages come from. Default: the process's shared arena. */
+  readonly arena?: Arena | undefined;
+  readonly profile?: Profile | undefined;
+  /** Instead of the engine's: for trying limits out. They must be at least as strict. */
+  readonly limits?: Limits | undefined;
+  /** Bios of transfers in flight. Default 256. */
+  readonly bios?: number | undefined;
+  /** Fronts of splits in flight. Default 1024. */
+  readonly splits?: number | undefined;
+  /** Runs a function later, from the loop. Default: a microtask. */
+  readonly defer?: ((run: () => void) => void) | undefined;
+}
+
+export interface TransferOptions {
+  readonly copy?: CopyPolicy | undefined;
+  /** The bytes are on the medium when the write completes. */
+  readonly fua?: boolean | undefined;
+  readonly noWait?: boolean | undefined;
+  readonly traceId?: number | undefined;
+}
+
+/** Segment rows a bio needs on average: transfers of scattered memory are rare. */
+const ROWS_PER_BIO = 64;
+
+/**
+ * The path from a bio or a transfer to an engine and back. `submit.ts` and `complete.ts` are its
+ * two directions, one call a layer.
+ *
+ * Low level: fill bios from `bios`, `submitBio`, `poll`. Above it: `transfer`, which maps or
+ * copies any memory. Nothing here throws for a failed transfer: results are bytes or -errno.
+ */
+export class BlockDevice {
+  readonly engine: Engine;
+  readonly limits: Limits;
+  readonly profile: Profile;
+  readonly arena: Arena;
+  readonly bios: BioPool;
+  readonly queue: BlockQueue;
+  readonly requests: RequestTable;
+  readonly counters = new MapCounters();
+  readonly context: MapContext;
+  readonly locks = new RangeLocks<Transfer>();
+  /** Transfers that wait for a bio, a page or a tag, in order. */
+  readonly waiting: Transfer[] = [];
+  /** Transfers whose last bio is gone: the loop ends them. */
+  readonly ended: Transfer[] = [];
+  readonly reaped: Uint32Array;
+  transfersActive = 0;
+  /** A wake-up of the engine is on its way. */
+  isArmed = false;
+  isDraining = false;
+  readonly #splits: BioPool;
+  readonly #freeTransfers: Transfer[] = [];
+  readonly #freePieces: Piece[] = [];
+  readonly #reserve: BounceReserve;
+  readonly #defer: (run: () => void) => void;
+  #isClosed = false;
+  #onIdle: (() => void) | null = null;
+  #nextTrace = 1;
+
+  constructor(options: DeviceOptions) {
+    const { engine } = options;
+    this.engine = engine;
+    this.limits = options.limits ?? engine.info.limits;
+    this.profile = options.profile ?? DEFAULT_PROFILE;
+    this.arena = options.arena ?? Arena.shared();
+    this.#defer = options.defer ?? ((run) => queueMicrotask(run));
+    this.#reserve = new BounceReserve(this.arena, this.limits);
+    const bios = options.bios ?? 256;
+    const splits = options.splits ?? 1024;
+    this.bios = new BioPool({ bios, rows: bios * ROWS_PER_BIO });
+    this.#splits = new BioPool({ bios: splits, rows: 0 });
+    this.requests = new RequestTable(engine.info.depth);
+    this.reaped = new Uint32Array(engine.info.depth);
+    engine.attach(this.requests);
+    this.queue = new BlockQueue({
+      limits: this.limits,
+      profile: this.profile,
+      table: this.requests,
+      sink: engine,
+      splitPool: this.#splits,
+    });
+    this.context = {
+      limits: this.limits,
+      profile: this.profile,
+      arena: this.arena,
+      reserve: this.#reserve,
+      counters: this.counters,
+      blockBytes: engine.info.byteGranular ? 1 : this.limits.logical_block_size,
+    };
+  }
+
+  set probe(probe: Probe | null) {
+    this.queue.probe = probe;
+  }
+
+  get probe(): Probe | null {
+    return this.queue.probe;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Low level: takes the bio over until its endIo, which `poll` or the loop runs. */
+  submitBio(bio: Bio): void {
+    this.queue.submitBio(bio);
+    this.arm();
+  }
+
+  /** Runs what has completed now, at most `max` requests. Returns how many. */
+  poll(max = this.reaped.length): number {
+    return drain(this, max);
+  }
+
+  /** Makes the loop call `poll` when the engine has something, once. */
+  arm(): void {
+    if (this.isArmed) return;
+    if (this.ended.length > 0 || this.queue.hasFailed) {
+      this.isArmed = true;
+      this.#defer(this.#wake);
+    } else if (this.queue.inFlight > 0) {
+      this.isArmed = true;
+      this.engine.arm(this.#wake);
+    }
+  }
+
+  readonly #wake = (): void => {
+    this.isArmed = false;
+    drain(this, this.reaped.length);
+    this.arm();
+  };
+
+  /**
+   * Starts a read or write of `iter.count` bytes at `position`, or a flush, discard or
+   * write-zeroes of `bytes`. `onEnd` runs later, never from inside this call.
+   * Returns the transfer (for `cancel`).
+   */
+  transfer(
+    op: BioOp,
+    position: number,
+    iter: IovIter | null,
+    bytes: number,
+    options: TransferOptions,
+    onEnd: TransferEnd,
+  ): Transfer {
+    assert(!this.#isClosed, 'device: used after close');
+    const transfer = this.#freeTransfers.pop() ?? new Transfer(this);
+    assert(transfer.state === TransferState.IDLE, 'device: a free transfer is active');
+    transfer.state = TransferState.ACTIVE;
+    transfer.op = op;
+    transfer.position = position;
+    transfer.bytes = bytes;
+    transfer.sent = 0;
+    transfer.bios = 0;
+    transfer.stop = 0;
+    transfer.fua = options.fua ?? false;
+    transfer.noWait = options.noWait ?? false;
+    transfer.traceId = options.traceId ?? this.#nextTrace++;
+    transfer.onEnd = onEnd;
+    this.transfersActive++;
+    startTransfer(this, transfer, iter, options.copy ?? 'auto');
+    return transfer;
+  }
+
+  /** Ends `transfer` early with -ECANCELED, after the device has let go of its memory. */
+  cancel(transfer: Transfer): void {
+    if (transfer.state !== TransferState.ACTIVE) return;
+    if (transfer.stop === 0) transfer.stop = -Errno.ECANCELED;
+    const at = this.waiting.indexOf(transfer);
+    if (at >= 0) this.waiting.splice(at, 1);
+    transfer.isWaiting = false;
+    if (transfer.waitsForRange) this.locks.forget(transfer);
+    transfer.waitsForRange = false;
+    advanceTransfer(this, transfer);
+  }
+
+  takePiece(): Piece {
+    return this.#freePieces.pop() ?? new Piece();
+  }
+
+  givePiece(piece: Piece): void {
+    piece.owner = null;
+    this.#freePieces.push(piece);
+  }
+
+  giveTransfer(transfer: Transfer): void {
+    transfer.onEnd = null;
+    transfer.owner = null;
+    this.transfersActive--;
+    this.#freeTransfers.push(transfer);
+    if (this.transfersActive === 0 && this.#onIdle !== null) this.#onIdle();
+  }
+
+  /** Throws ERR_BIOVEC_LEAK unless everything that was acquired was given back. */
+  assertNothingOutstanding(): void {
+    const counts: readonly (readonly [string, number])[] = [
+      ['transfers', this.transfersActive],
+      ['requests', this.requests.busyCount],
+      ['bios', this.bios.busyCount],
+      ['split bios', this.#splits.busyCount],
+      ['segment rows', this.bios.runs.rowsUsed],
+      ['pinned pages', this.counters.pagesHeld],
+      ['bounce pages', this.counters.bouncePages],
+    ];
+    const left = counts.filter(([, count]) => count !== 0);
+    if (left.length === 0 && this.locks.isIdle) return;
+    const list = left.map(([name, count]) => `${count} ${name}`).join(', ') || 'a range lock';
+    const device = this.engine.info.target;
+    throw new BlockError('ERR_BIOVEC_LEAK', { reason: `the device still has ${list}`, device });
+  }
+
+  /** Waits until everything in flight has ended, then closes the engine. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.transfersActive > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
+    await this.engine.close();
+    this.#reserve.release();
+  }
+}

@@ -1,0 +1,186 @@
+import { assert } from '../base/assert.ts';
+import { Errno } from '../base/errno.ts';
+import { ProbePoint } from '../base/probe.ts';
+import { roundDown, roundUp } from '../base/units.ts';
+import type { Bio } from '../bio/bio.ts';
+import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
+import type { IovIter } from '../iter/iov-iter.ts';
+import { NO_MEMORY, sectorOf } from '../map/mapping.ts';
+import { type Piece, PiecePhase } from '../map/piece.ts';
+import { type CopyPolicy, MapReason } from '../map/verdict.ts';
+import type { BlockDevice } from './block-device.ts';
+import { pieceEnded } from './complete.ts';
+import { type Transfer, TransferState } from './transfer.ts';
+
+// The way down. One transfer: decide map or copy → lock the blocks of a partial write → piece by
+// piece: bio, memory, queue (split, merge, plug), engine. `complete.ts` is the way back.
+
+/** Bytes of a data-less op in one bio: below 2^32, a multiple of every block size. */
+const RANGE_BYTES_MAX = 2 ** 31;
+
+export function startTransfer(
+  device: BlockDevice,
+  transfer: Transfer,
+  iter: IovIter | null,
+  policy: CopyPolicy,
+): void {
+  const { mapping } = transfer;
+  mapping.traceId = transfer.traceId;
+  mapping.probe = device.probe;
+  if (opHasData(transfer.op)) {
+    assert(iter !== null && iter.count === transfer.bytes, 'transfer: bytes are not its memory');
+    const side = { iter, limits: device.limits };
+    const { op, position } = transfer;
+    transfer.stop = mapping.start(device.context, op, position, side, null, policy);
+    if (device.probe !== null) {
+      const { verdict, reason, bytes } = mapping;
+      device.probe.hit(ProbePoint.MAP, transfer.traceId, mapping, verdict, reason, bytes);
+    }
+  }
+  if (!lockRange(device, transfer)) return;
+  advanceTransfer(device, transfer);
+}
+
+/** Writes enter their blocks; one that covers a block in part waits for it alone. */
+function lockRange(device: BlockDevice, transfer: Transfer): boolean {
+  const isWrite = transfer.op !== BioOp.READ && transfer.op !== BioOp.FLUSH;
+  if (!isWrite || device.context.blockBytes === 1) return true;
+  const block = device.limits.logical_block_size;
+  const end = transfer.position + transfer.bytes;
+  transfer.lockStart = roundDown(transfer.position, block);
+  transfer.lockEnd = roundUp(end, block);
+  transfer.isExclusive = transfer.lockStart !== transfer.position || transfer.lockEnd !== end;
+  transfer.isLocked = device.locks.acquire(transfer);
+  transfer.waitsForRange = !transfer.isLocked;
+  return transfer.isLocked;
+}
+
+/** Sends as many bios as there is room for; the rest waits in the device's queue. */
+export function advanceTransfer(device: BlockDevice, transfer: Transfer): void {
+  if (transfer.state !== TransferState.ACTIVE || transfer.isWaiting) return;
+  device.queue.startPlug();
+  while (needsBio(transfer)) {
+    if (!sendBio(device, transfer)) {
+      if (transfer.stop !== 0) break; // Not for want of room: it can never be sent.
+      transfer.isWaiting = true;
+      device.waiting.push(transfer);
+      break;
+    }
+  }
+  device.queue.finishPlug(true);
+  if (!transfer.isWaiting) {
+    transfer.state = TransferState.DRAINING;
+    endIfDrained(device, transfer);
+  }
+  device.arm();
+}
+
+/** The last bio is gone (or there was none): the loop ends the transfer, never submit itself. */
+export function endIfDrained(device: BlockDevice, transfer: Transfer): void {
+  if (transfer.state !== TransferState.DRAINING || transfer.bios > 0) return;
+  transfer.state = TransferState.ENDING;
+  device.ended.push(transfer);
+}
+
+function needsBio(transfer: Transfer): boolean {
+  if (transfer.stop !== 0 || transfer.mapping.status !== 0) return false;
+  if (transfer.op === BioOp.FLUSH) return transfer.bios === 0 && transfer.sent === 0;
+  return transfer.sent < transfer.bytes;
+}
+
+/** False: no bio or no page now (or `transfer.stop` says why never). */
+function sendBio(device: BlockDevice, transfer: Transfer): boolean {
+  if (!opHasData(transfer.op)) return sendRange(device, transfer);
+  const { mapping } = transfer;
+  const block = device.context.blockBytes;
+  const at = transfer.position + transfer.sent;
+  const left = transfer.bytes - transfer.sent;
+  const skip = at % block;
+  const isPart = skip !== 0 || left < block;
+  const piece = device.takePiece();
+  piece.phase = PiecePhase.TRANSFER;
+  piece.skip = skip;
+  piece.start = at - skip;
+  piece.userAt = transfer.sent;
+  piece.isPart = isPart;
+  piece.isCopied = isPart || mapping.middleReason !== MapReason.FITS;
+  piece.userBytes = isPart ? Math.min(block - skip, left) : left - (left % block);
+  piece.bytes = isPart ? block : piece.userBytes;
+  const vecs = mapping.vecsFor(piece.bytes, piece.isCopied);
+  const bio = device.bios.acquire(transfer.op, sectorOf(piece.start), vecs);
+  if (bio === null) {
+    device.givePiece(piece);
+    return false;
+  }
+  const result = mapping.fill(bio, piece);
+  if (result !== 0) {
+    device.bios.release(bio);
+    device.givePiece(piece);
+    if (result !== NO_MEMORY) transfer.stop = result;
+    return false;
+  }
+  transfer.sent += piece.userBytes;
+  if (isPart && transfer.op === BioOp.WRITE) readFirst(device, bio, piece);
+  sendPiece(device, transfer, bio, piece);
+  return true;
+}
+
+/** The block is read before its part is changed: this bio goes out twice. */
+function readFirst(device: BlockDevice, bio: Bio, piece: Piece): void {
+  bio.op = BioOp.READ;
+  piece.phase = PiecePhase.READ_BEFORE_WRITE;
+  device.counters.bytesReadBeforeWrite += piece.bytes;
+}
+
+export function sendPiece(device: BlockDevice, transfer: Transfer, bio: Bio, piece: Piece): void {
+  piece.owner = transfer;
+  bio.traceId = transfer.traceId;
+  bio.owner = piece;
+  bio.endIo = pieceEnded;
+  if (transfer.fua && bio.op === BioOp.WRITE) bio.flags |= BioFlag.FUA;
+  if (transfer.noWait) bio.flags |= BioFlag.NOWAIT;
+  transfer.bios++;
+  device.queue.submitBio(bio);
+}
+
+/** Flush, discard, write zeroes: a range of the device without memory. */
+function sendRange(device: BlockDevice, transfer: Transfer): boolean {
+  const left = Math.min(transfer.bytes - transfer.sent, RANGE_BYTES_MAX);
+  const start = transfer.position + transfer.sent;
+  const bio = device.bios.acquire(transfer.op, sectorOf(start), 0);
+  if (bio === null) return false;
+  const piece = device.takePiece();
+  piece.phase = PiecePhase.TRANSFER;
+  piece.start = start;
+  piece.bytes = left;
+  bio.size = transfer.op === BioOp.FLUSH ? 0 : left;
+  transfer.sent += transfer.op === BioOp.FLUSH ? 1 : left;
+  sendPiece(device, transfer, bio, piece);
+  return true;
+}
+
+/** After completions: everybody who waited tries again, in order, until one must go on waiting. */
+export function resumeWaiting(device: BlockDevice): void {
+  const count = device.waiting.length;
+  for (let i = 0; i < count; i++) {
+    const transfer = device.waiting.shift();
+    if (transfer === undefined) return;
+    transfer.isWaiting = false;
+    advanceTransfer(device, transfer);
+    if (transfer.isWaiting) {
+      // Back to the front: it was first.
+      device.waiting.pop();
+      device.waiting.unshift(transfer);
+      return;
+    }
+  }
+}
+
+/** Validates what only the device knows. 0, or a negative errno. */
+export function checkRange(device: BlockDevice, op: BioOp, position: number, bytes: number): number {
+  if (op === BioOp.READ || op === BioOp.FLUSH) return 0;
+  if (device.limits.read_only) return -Errno.EROFS;
+  const { fixedSize } = device.engine.info;
+  if (fixedSize && bytes > 0 && position >= device.engine.sizeBytes()) return -Errno.ENOSPC;
+  return 0;
+}

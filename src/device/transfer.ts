@@ -1,0 +1,49 @@
+import { BioOp } from '../bio/bio-op.ts';
+import { Mapping } from '../map/mapping.ts';
+import type { BlockDevice } from './block-device.ts';
+import type { RangeHolder } from './range-locks.ts';
+
+/** IDLE → ACTIVE (bios go out) → DRAINING (no more; some are in flight) → ENDING → IDLE. */
+export const TransferState = { IDLE: 0, ACTIVE: 1, DRAINING: 2, ENDING: 3 } as const;
+export type TransferState = (typeof TransferState)[keyof typeof TransferState];
+
+/** Called once, from the completion loop. `result`: bytes, or a negative errno. */
+export type TransferEnd = (transfer: Transfer, result: number) => void;
+
+/**
+ * One read, write, flush, discard or write-zeroes of the device, of any size: a mapping and the
+ * bios that it goes out in. Pooled by its device.
+ */
+export class Transfer implements RangeHolder {
+  readonly device: BlockDevice;
+  readonly mapping = new Mapping();
+  state: TransferState = TransferState.IDLE;
+  op: BioOp = BioOp.READ;
+  /** Bytes of the device. */
+  position = 0;
+  bytes = 0;
+  /** Bytes that bios were made for. */
+  sent = 0;
+  /** Bios in flight. */
+  bios = 0;
+  /** 0, or why it ends early: -ECANCELED after an abort. */
+  stop = 0;
+  fua = false;
+  noWait = false;
+  /** Has its range; `waitsForRange` before that. */
+  isLocked = false;
+  waitsForRange = false;
+  lockStart = 0;
+  lockEnd = 0;
+  isExclusive = false;
+  /** True while it stands in the device's queue for a bio, a page or a range. */
+  isWaiting = false;
+  traceId = 0;
+  onEnd: TransferEnd | null = null;
+  /** The caller's own object. */
+  owner: object | null = null;
+
+  constructor(device: BlockDevice) {
+    this.device = device;
+  }
+}

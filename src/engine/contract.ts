@@ -1,0 +1,69 @@
+import type { Limits } from '../limits/limits.ts';
+import type { RequestTable } from '../queue/request-table.ts';
+
+/** What part of a device holds what. `hole` reads as zeros and takes no space. */
+export type ExtentKind = 'data' | 'hole' | 'zero';
+
+export interface Extent {
+  /** Bytes from the start of the device. */
+  readonly start: number;
+  readonly end: number;
+  readonly kind: ExtentKind;
+}
+
+/** What an engine is and can do; fixed when it is opened, but for the size. */
+export interface EngineInfo {
+  /** 'ram', 'null', 'file', 'simulator' … */
+  readonly kind: string;
+  /** As the user named it, for errors. */
+  readonly target: string;
+  /** Requests that it takes at once, at most. */
+  readonly depth: number;
+  readonly limits: Limits;
+  /**
+   * Any offset and length will do (a regular file through the page cache). `request.sector` may
+   * then be a multiple of 1/512, which a double holds exactly: position = sector * 512.
+   */
+  readonly byteGranular: boolean;
+  /** False for a regular file: a write at the end makes it longer. */
+  readonly fixedSize: boolean;
+  /** Plain facts for `biovec info`: direct, block device, how limits were found … */
+  readonly facts: Readonly<Record<string, string | number | boolean>>;
+}
+
+/**
+ * Moves bytes between segments and a medium (design D7).
+ *
+ * - `submit` takes `tags[first … first + count)` in order and returns how many it accepted (fewer
+ *   = full: try the rest after a completion) or -errno for the first one (the rest untried). It
+ *   never runs completions and never calls up, but may already have moved the bytes.
+ * - From acceptance to `reap` the engine owns the request's memory; it reads segments with a
+ *   SegmentCursor and completes each accepted tag exactly once, also after `cancel` and `close`.
+ * - `reap` writes at most `max` finished tags to `tags` and returns how many; their results are
+ *   in `table.status` (0 or -errno) and `table.bytesDone` by slot. It reports what it got: a
+ *   transfer may end short with status 0; the rest is continued by the caller.
+ * - `arm(wake)`: call `wake` once, later (never from inside `submit`, `reap` or `arm`), when there
+ *   is something to reap. Armed again after each wake.
+ * - A request covers whole logical blocks, but the last one may end inside a block where the device
+ *   ends (or where a write shall end a file).
+ * - READ moves device → segments, WRITE segments → device; a WRITE with FUA, and a FLUSH, complete
+ *   when the bytes are on the medium. DISCARD and WRITE_ZEROES name a range only.
+ */
+export interface Engine {
+  readonly info: EngineInfo;
+  /** Bytes now. A file may shrink under us; the engine then ends reads short. */
+  sizeBytes(): number;
+  /** Called once, before the first submit. */
+  attach(table: RequestTable): void;
+  submit(tags: Uint32Array, first: number, count: number): number;
+  reap(tags: Uint32Array, max: number): number;
+  /** Asks to give up on `tag`. 0 = will complete (soon, perhaps with -ECANCELED); -ENOENT = unknown. */
+  cancel(tag: number): number;
+  arm(wake: () => void): void;
+  /** Control plane: data, holes and zeros from `start` to `end`, in order and without gaps. */
+  extents?(start: number, end: number): AsyncIterable<Extent>;
+  /** Changes the size where the medium allows it (regular files). */
+  truncate?(bytes: number): Promise<void>;
+  /** Pre: nothing in flight. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,174 @@
+import { assert } from '../../base/assert.ts';
+import { Errno } from '../../base/errno.ts';
+import { slotOf } from '../../base/slots.ts';
+import { SECTOR_BYTES } from '../../base/units.ts';
+import type { Bio } from '../../bio/bio.ts';
+import { BioOp, opIsWrite } from '../../bio/bio-op.ts';
+import type { Limits, LimitsInput } from '../../limits/limits.ts';
+import { type Request, SegmentCursor } from '../../queue/request.ts';
+import type { RequestTable } from '../../queue/request-table.ts';
+import type { Engine, EngineInfo, Extent } from '../contract.ts';
+import { CompletionRing, type Defer } from './completion-ring.ts';
+import { DEPTH_DEFAULT, memoryLimits, rangeStatus, requireWholeBlocks } from './medium.ts';
+import { RamStore } from './ram-store.ts';
+
+export interface RamEngineOptions {
+  /** A multiple of the logical block, at least one. */
+  readonly sizeBytes: number;
+  /** As the user named it. Default 'ram:SIZE'. */
+  readonly target?: string | undefined;
+  /** Finished requests that may wait for `reap`. Default 256. */
+  readonly depth?: number | undefined;
+  /** Over the preset 'unlimited'. */
+  readonly limits?: LimitsInput | undefined;
+  readonly defer: Defer;
+}
+
+/** Throws BlockError EINVAL for a bad size, ENOMEM when the host has no room. */
+export function openRamEngine(options: RamEngineOptions): RamEngine {
+  return new RamEngine(options);
+}
+
+/** A disk in page frames. Requests are done inside `submit`; their results wait for `reap`. */
+export class RamEngine implements Engine {
+  readonly info: EngineInfo;
+  readonly #limits: Limits;
+  readonly #store: RamStore;
+  readonly #ring: CompletionRing;
+  readonly #cursor = new SegmentCursor();
+  #table: RequestTable | null = null;
+  #isClosed = false;
+
+  constructor(options: RamEngineOptions) {
+    const { sizeBytes, target = `ram:${sizeBytes}`, depth = DEPTH_DEFAULT, defer } = options;
+    this.#limits = memoryLimits(options.limits);
+    requireWholeBlocks(sizeBytes, this.#limits, target);
+    this.#store = new RamStore(sizeBytes, target);
+    this.#ring = new CompletionRing(depth, defer);
+    this.info = {
+      kind: 'ram',
+      target,
+      depth,
+      limits: this.#limits,
+      byteGranular: false,
+      fixedSize: true,
+      facts: { volatile: true },
+    };
+  }
+
+  sizeBytes(): number {
+    return this.#store.sizeBytes;
+  }
+
+  attach(table: RequestTable): void {
+    assert(this.#table === null, 'ram: attached twice');
+    this.#table = table;
+  }
+
+  submit(tags: Uint32Array, first: number, count: number): number {
+    const table = this.#table;
+    assert(table !== null, 'ram: submit before attach');
+    if (this.#isClosed) return -Errno.ENODEV;
+    const ring = this.#ring;
+    const room = ring.room;
+    const accepted = count < room ? count : room;
+    for (let i = first; i < first + accepted; i++) {
+      const tag = tags[i];
+      const request = table.get(tag);
+      const result = this.#run(request);
+      const slot = slotOf(tag);
+      table.status[slot] = result < 0 ? result : 0;
+      table.bytesDone[slot] = result < 0 ? 0 : result;
+      ring.push(tag);
+    }
+    ring.notify();
+    return accepted;
+  }
+
+  reap(tags: Uint32Array, max: number): number {
+    return this.#ring.drain(tags, max);
+  }
+
+  /** Whatever was accepted is finished already. */
+  cancel(tag: number): number {
+    return this.#ring.find(tag);
+  }
+
+  arm(wake: () => void): void {
+    this.#ring.arm(wake);
+  }
+
+  async *extents(start: number, end: number): AsyncGenerator<Extent> {
+    const store = this.#store;
+    const stop = Math.min(end, store.sizeBytes);
+    for (let at = start; at < stop; ) {
+      const runEnd = store.runEnd(at, stop);
+      yield { start: at, end: runEnd, kind: store.isWritten(at) ? 'data' : 'hole' };
+      at = runEnd;
+    }
+  }
+
+  async close(): Promise<void> {
+    assert(this.#ring.count === 0, 'ram: closed with requests in flight');
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#store[Symbol.dispose]();
+  }
+
+  /** Bytes done, or a negative errno. */
+  #run(request: Request): number {
+    const start = request.sector * SECTOR_BYTES;
+    if (request.op === BioOp.READ) return this.#read(request, start);
+    if (opIsWrite(request.op)) {
+      const status = rangeStatus(request, this.#store.sizeBytes, this.#limits);
+      if (status !== 0) return status;
+    }
+    switch (request.op) {
+      case BioOp.WRITE:
+        return this.#write(request, start);
+      case BioOp.DISCARD:
+      case BioOp.SECURE_ERASE:
+      case BioOp.WRITE_ZEROES:
+        return this.#zero(request);
+      case BioOp.FLUSH:
+        return 0;
+    }
+  }
+
+  #read(request: Request, start: number): number {
+    const store = this.#store;
+    const cursor = this.#cursor;
+    const room = store.sizeBytes - start;
+    const bytes = request.bytes < room ? request.bytes : Math.max(room, 0);
+    cursor.start(request);
+    for (let done = 0; done < bytes; ) {
+      assert(cursor.next(), 'ram: a read has fewer segments than bytes');
+      const len = cursor.len < bytes - done ? cursor.len : bytes - done;
+      store.read(start + done, cursor.page, cursor.offset, len);
+      done += len;
+    }
+    return bytes;
+  }
+
+  #write(request: Request, start: number): number {
+    const store = this.#store;
+    const cursor = this.#cursor;
+    cursor.start(request);
+    let done = 0;
+    while (cursor.next()) {
+      store.write(start + done, cursor.page, cursor.offset, cursor.len);
+      done += cursor.len;
+    }
+    assert(done === request.bytes, 'ram: a write has other segments than bytes');
+    return done;
+  }
+
+  /** Each bio is one range: discards of any positions join one request. */
+  #zero(request: Request): number {
+    for (let bio: Bio | null = request.bio; bio !== null; bio = bio.next) {
+      const start = bio.sector * SECTOR_BYTES;
+      this.#store.zero(start, start + bio.size);
+    }
+    return request.bytes;
+  }
+}

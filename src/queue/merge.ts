@@ -1,0 +1,141 @@
+import { type Bio, isMergeable } from '../bio/bio.ts';
+import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
+import { BvecCursor } from '../bvec/bvec-cursor.ts';
+import { gapBetween, physMergeable } from '../bvec/contiguity.ts';
+import { PAGE_BYTES } from '../base/units.ts';
+import type { Limits } from '../limits/limits.ts';
+import type { Request } from './request.ts';
+
+// Joining a bio to a request that is not issued yet. Reference 5.4. Linux: block/blk-merge.c.
+
+export const MergeResult = {
+  /** They do not fit together at all: try another request. */
+  NONE: 0,
+  BACK: 1,
+  FRONT: 2,
+  DISCARD: 3,
+  /** They meet, but a limit forbids it: stop trying. */
+  FAILED: 4,
+} as const;
+export type MergeResult = (typeof MergeResult)[keyof typeof MergeResult];
+
+/** Tries to join `bio` (of `segments` segments) to `request`. Linux: blk_attempt_bio_merge(). */
+export function tryMerge(
+  request: Request,
+  bio: Bio,
+  segments: number,
+  limits: Limits,
+): MergeResult {
+  if (request.op !== bio.op || !isMergeable(bio) || !requestMergeable(request)) {
+    return MergeResult.NONE;
+  }
+  if (request.op === BioOp.DISCARD && limits.max_discard_segments > 1) {
+    return discardMerge(request, bio, limits);
+  }
+  if (request.sector + request.sectors === bio.sector) {
+    return backMerge(request, bio, segments, limits);
+  }
+  if (bio.sector + bio.sectors === request.sector) {
+    return frontMerge(request, bio, segments, limits);
+  }
+  return MergeResult.NONE;
+}
+
+function requestMergeable(request: Request): boolean {
+  if ((request.flags & (BioFlag.NOMERGE | BioFlag.FUA)) !== 0) return false;
+  return request.op !== BioOp.FLUSH && request.op !== BioOp.WRITE_ZEROES;
+}
+
+function backMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
+  const tail = request.bioTail as Bio;
+  if (wouldGap(request.bio as Bio, tail, bio, limits)) return MergeResult.FAILED;
+  if (!fits(request, bio, segments, request.sector, limits)) return MergeResult.FAILED;
+  tail.next = bio;
+  bio.next = null;
+  request.bioTail = bio;
+  request.bytes += bio.size;
+  request.segments += segments;
+  return MergeResult.BACK;
+}
+
+function frontMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
+  if (wouldGap(bio, bio, request.bio as Bio, limits)) return MergeResult.FAILED;
+  if (!fits(request, bio, segments, bio.sector, limits)) return MergeResult.FAILED;
+  bio.next = request.bio;
+  request.bio = bio;
+  request.sector = bio.sector;
+  request.bytes += bio.size;
+  request.segments += segments;
+  return MergeResult.FRONT;
+}
+
+/** Any positions; each bio is one range. Linux: bio_attempt_discard_merge(). */
+function discardMerge(request: Request, bio: Bio, limits: Limits): MergeResult {
+  const tooMany = request.segments + 1 > limits.max_discard_segments;
+  const sectors = request.sectors + bio.sectors;
+  if (tooMany || sectors > limits.max_discard_sectors) {
+    request.flags |= BioFlag.NOMERGE;
+    return MergeResult.FAILED;
+  }
+  (request.bioTail as Bio).next = bio;
+  bio.next = null;
+  request.bioTail = bio;
+  request.bytes += bio.size;
+  request.segments++;
+  return MergeResult.DISCARD;
+}
+
+/** Size and segment count; failing either ends all merging with this request. */
+function fits(
+  request: Request,
+  bio: Bio,
+  segments: number,
+  startSector: number,
+  limits: Limits,
+): boolean {
+  const sectors = request.sectors + bio.sectors;
+  const inSize = sectors <= maxSectorsAt(request.op, startSector, limits);
+  // Counts add: two bios with adjacent memory still count two (reference 5.4).
+  if (inSize && request.segments + segments <= limits.max_segments) return true;
+  request.flags |= BioFlag.NOMERGE;
+  return false;
+}
+
+/** Linux: blk_rq_get_max_sectors(). */
+function maxSectorsAt(op: BioOp, startSector: number, limits: Limits): number {
+  if (op === BioOp.DISCARD) return limits.max_discard_sectors;
+  if (op === BioOp.SECURE_ERASE) return limits.max_secure_erase_sectors;
+  const chunk = limits.chunk_sectors;
+  if (chunk === 0) return limits.max_sectors;
+  return Math.min(limits.max_sectors, chunk - (startSector % chunk));
+}
+
+const prevCursor = new BvecCursor();
+const nextCursor = new BvecCursor();
+
+/**
+ * Would a gap arise between the last entry of `prev` and the first of `next`? A request whose very
+ * first entry is unaligned never grows. Linux: bio_will_gap().
+ */
+function wouldGap(first: Bio, prev: Bio, next: Bio, limits: Limits): boolean {
+  const mask = limits.virt_boundary_mask;
+  if (mask === 0 || !opHasData(prev.op)) return false;
+  prevCursor.start(first.table, first.row, first.done, first.size);
+  prevCursor.multi();
+  if ((prevCursor.offset & mask) !== 0) return true;
+  lastEntry(prev, prevCursor);
+  nextCursor.start(next.table, next.row, next.done, next.size);
+  nextCursor.multi();
+  const addr1 = prevCursor.page * PAGE_BYTES + prevCursor.offset;
+  const addr2 = nextCursor.page * PAGE_BYTES + nextCursor.offset;
+  if (physMergeable(addr1, prevCursor.len, addr2, nextCursor.len, limits.seg_boundary_mask)) {
+    return false;
+  }
+  return gapBetween(prevCursor.offset, prevCursor.len, nextCursor.offset, mask);
+}
+
+/** Loads the last multi-page piece of `bio`. */
+function lastEntry(bio: Bio, cursor: BvecCursor): void {
+  cursor.start(bio.table, bio.row, bio.done, bio.size);
+  while (cursor.multi() && cursor.len < cursor.size) cursor.advance(cursor.len);
+}

@@ -1,0 +1,108 @@
+import { BlockError } from '../../base/block-error.ts';
+import { PAGE_BYTES } from '../../base/units.ts';
+import { Iovec } from '../../iter/iovec.ts';
+import { MappedSpace } from '../../memory/address-space.ts';
+import type { Arena } from '../../memory/arena.ts';
+import { REGION_FRAMES } from '../../memory/region.unsafe.ts';
+import { type CaseRecord, type IovRecord, vectorsOf } from './schema.ts';
+
+/** 2 MiB: what a vector of kind 'huge' lies in. */
+export const HUGE_ORDER = 9;
+const HUGE_PAGES = 2 ** HUGE_ORDER;
+/** Frames that stand in for lost ones start here, every second one, so that none is adjacent. */
+const STAND_IN_FIRST = 1024;
+const STAND_IN_STEP = 2;
+
+/** Frames of a region that has room for every page of `cases`, in whole 4 MiB. */
+export function framesFor(cases: readonly CaseRecord[]): number {
+  let most = STAND_IN_FIRST;
+  for (const one of cases) {
+    for (const vector of vectorsOf(one)) {
+      for (const [pfn, count] of vector.pages) most = Math.max(most, pfn + count);
+      if (one.pagesUnknown === true) most = Math.max(most, standInEnd(vector));
+    }
+  }
+  const frames = Math.ceil(most / (2 * HUGE_PAGES)) * 2 * HUGE_PAGES;
+  if (frames <= REGION_FRAMES) return frames;
+  const reason = `the record has frame number ${most}; a replay has room for 4 GiB, 2^20 of them`;
+  throw new BlockError('EINVAL', { reason });
+}
+
+function standInEnd(vector: IovRecord): number {
+  const pages = Math.ceil((vector.offset + vector.length) / PAGE_BYTES);
+  return 2 * STAND_IN_FIRST + STAND_IN_STEP * pages;
+}
+
+/** The physical pages of one case at their recorded places, mapped into one address space. */
+export class CaseMemory {
+  readonly space = new MappedSpace();
+  readonly #arena: Arena;
+  readonly #claimed = new Set<number>();
+  #nextAddress = PAGE_BYTES;
+  #nextStandIn = STAND_IN_FIRST;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  /** Maps `vectors` at addresses of their own and returns them as the columns of an iterator. */
+  mapVectors(vectors: readonly IovRecord[]): Iovec {
+    const bases = vectors.map((vector) => this.#mapVector(vector));
+    const iovec = new Iovec();
+    const lens = vectors.map((vector) => vector.length);
+    const bytes = iovec.importRanges(bases, lens, vectors.length);
+    if (bytes >= 0) return iovec;
+    throw BlockError.fromErrno(bytes, { reason: 'the record has vectors that no program can have' });
+  }
+
+  /** The pages under `vector`, one by one, as page numbers of this process. */
+  claimPages(vector: IovRecord): number[] {
+    const pages: number[] = [];
+    for (const [pfn, count] of this.#runsOf(vector)) {
+      for (let frame = pfn; frame < pfn + count; frame++) {
+        this.#claim(frame, vector.kind === 'huge' ? HUGE_ORDER : 0);
+        pages.push(this.#arena.region.firstPage + frame);
+      }
+    }
+    return pages;
+  }
+
+  /** Pre: no pins. */
+  [Symbol.dispose](): void {
+    for (const frame of this.#claimed) this.#arena.putFolio(this.#arena.region.firstPage + frame);
+    this.#claimed.clear();
+  }
+
+  #mapVector(vector: IovRecord): number {
+    const first = this.#nextAddress;
+    const pages = this.claimPages(vector);
+    pages.forEach((page, index) => {
+      this.space.map(first + index * PAGE_BYTES, page);
+    });
+    // One page stays unmapped between two vectors: a walk beyond the end of one must fault.
+    this.#nextAddress += (Math.max(pages.length, 1) + 1) * PAGE_BYTES;
+    return first + vector.offset;
+  }
+
+  #runsOf(vector: IovRecord): IovRecord['pages'] {
+    const isLost = vector.pages.length === 0 && vector.length > 0;
+    if (!isLost) return vector.pages;
+    const pages = Math.ceil((vector.offset + vector.length) / PAGE_BYTES);
+    return Array.from({ length: pages }, () => {
+      const frame = this.#nextStandIn;
+      this.#nextStandIn += STAND_IN_STEP;
+      return [frame, 1] as const;
+    });
+  }
+
+  /** The same page may stand under several vectors. */
+  #claim(frame: number, order: number): void {
+    const head = frame - (frame % 2 ** order);
+    if (this.#claimed.has(head)) return;
+    if (!this.#arena.claimFolio(head, order)) {
+      const reason = `frame ${frame} of the record cannot be had as a folio of order ${order}`;
+      throw new BlockError('EINVAL', { reason });
+    }
+    this.#claimed.add(head);
+  }
+}
