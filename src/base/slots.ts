@@ -1,13 +1,14 @@
 import { assert } from './assert.ts';
 
-// A tag is slot + generation in one Uint32: slot in the low 20 bits, generation in the high 12.
+// A tag is slot + generation in one Uint32: slot in the low 20 bits, generation above them.
+// The top bit stays clear, because V8 boxes numbers from 2^31 on and the path allocates nothing.
 // Releasing bumps the generation, so a stale tag fails loudly instead of naming a stranger.
 
 export const TAG_SLOT_BITS = 20;
 export const TAG_SLOTS_MAX = 2 ** TAG_SLOT_BITS;
 export const TAG_NONE = 0xffffffff;
 const SLOT_MASK = TAG_SLOTS_MAX - 1;
-const GENERATIONS = 2 ** (32 - TAG_SLOT_BITS);
+const GENERATIONS = 2 ** (31 - TAG_SLOT_BITS);
 
 export function slotOf(tag: number): number {
   return tag & SLOT_MASK;

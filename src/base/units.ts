@@ -33,7 +33,8 @@ export function roundDown(value: number, unit: number): number {
 }
 
 export function isPowerOfTwo(value: number): boolean {
-  return value > 0 && Number.isInteger(Math.log2(value));
+  if (!Number.isSafeInteger(value) || value <= 0) return false;
+  return 2 ** Math.round(Math.log2(value)) === value;
 }
 
 const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgtpe]?)(i?b?)$/i;

@@ -53,11 +53,13 @@ const linuxOptions: { -readonly [Name in keyof ExtractOptions]: ExtractOptions[N
   ...EXTRACT_ALL,
 };
 
-/** The step of a Linux profile: one segment, and as many pages as the bio has free rows. */
+/**
+ * The step of a Linux profile: one segment, and as many pages as the bio has free rows. Rows count
+ * from their first page in both kernels; only registered buffers count from a folio's head.
+ */
 function optionsOf(profile: Profile, room: number): ExtractOptions {
   linuxOptions.crossSegments = profile.gatherCrossesSegments;
   linuxOptions.pagesMax = room;
-  linuxOptions.base = profile.bvecBase;
   linuxOptions.hold = HoldKind.PINNED;
   return linuxOptions;
 }

@@ -74,6 +74,8 @@ test('arena memory has its physical address, a plain array none', () => {
   assert.equal(iovec.base[1], buffer.page * PAGE_BYTES + 5000);
   assert.equal(iovec.base[2], buffer.page * PAGE_BYTES + 7);
   assert.equal(iovec.outsideRows, 1);
+  assert.equal(iovec.importViews([view, new Uint8Array(0), new Uint8Array(1)]), 11);
+  assert.equal(iovec.outsideRows, 1, 'an empty array hides nothing');
   iovec.reset();
   assert.deepEqual([...iovec.views], [null, null, null], 'the arrays are let go');
   assert.equal(iovec.outsideRows, 0);

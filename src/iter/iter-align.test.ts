@@ -247,6 +247,8 @@ test('isAligned asks every segment by itself, also those of no length', () => {
 });
 
 test('the outside has no address: misaligned under every mask, unless it is empty', () => {
+  const arena = new Arena({ maxBytes: 16 * 2 ** 20 });
+  const buffer = arena.alloc(4096);
   const iovec = new Iovec();
   iovec.importViews([new Uint8Array(0), new Uint8Array(4096)]);
   const iter = new IovIter();
@@ -258,9 +260,29 @@ test('the outside has no address: misaligned under every mask, unless it is empt
   assert.equal(npages(iter, 10), 1);
   iter.advance(4096);
   assert.equal(hasOutside(iter), false);
+  const own = buffer.bytes.subarray(0, 512);
+  iovec.importViews([own, new Uint8Array(0), own, new Uint8Array(8)]);
+  iter.initBytes(IterDirection.SOURCE, iovec);
+  assert.equal(hasOutside(iter), true);
+  iter.truncate(1024);
+  assert.equal(hasOutside(iter), false, 'an empty array, and one behind the end');
   iovec.importViews([new Uint8Array(0)]);
   iter.initBytes(IterDirection.SOURCE, iovec);
   assert.equal(isAligned(iter, 511, 511), true);
+  buffer.release();
+  arena.assertNothingOutstanding();
+});
+
+test('at the end of a segment the next one is asked, not the one behind', () => {
+  const table = new BvecTable(2);
+  table.set(0, 5, 0, 100, 0);
+  table.set(1, 7, 512, 512, 0);
+  const iter = new IovIter();
+  iter.initBvec(IterDirection.SOURCE, table, 0, 2, 100, 512);
+  assert.equal(isAligned(iter, 511, 511), true);
+  assert.equal(alignment(iter), 512);
+  assert.equal(singleSegCount(iter), 512);
+  assert.equal(npages(iter, 10), 1);
 });
 
 test('rows count inside the entry, files by position, a sink not at all', () => {

@@ -213,6 +213,19 @@ test('memory that its owner detached or shrank faults where it ends', () => {
   assert.equal(copyFromIter(iter, buffer.page, 0, 100), 0);
 });
 
+test('memory of an arena that was disposed of faults', () => {
+  const arena = new Arena({ maxBytes: 16 * 2 ** 20 });
+  const iter = new IovIter();
+  const own = arena.alloc(100);
+  iter.initView(SOURCE, own.bytes);
+  own.release();
+  arena.assertNothingOutstanding();
+  arena[Symbol.dispose]();
+  assert.equal(faultInReadable(iter, 100), 100);
+  assert.equal(copyFromIter(iter, buffer.page, 0, 100), 0);
+  assert.equal(iter.count, 100);
+});
+
 test('a page copy stays in the folio of its page', () => {
   const head = bounce.getFolio(1);
   const bytes = new Uint8Array(2 * PAGE_BYTES + 1);

@@ -187,7 +187,7 @@ export function makeLimits(values: Limits): Limits {
 // numeric field, and no later one changes the class.
 makeLimits(
   Object.fromEntries(
-    LIMIT_NAMES.map((name) => [name, LIMIT_WIDTHS[name] === 'flag' ? false : UINT32_MAX + 0.5]),
+    LIMIT_NAMES.map((name) => [name, LIMIT_WIDTHS[name] === 'flag' ? false : UINT32_MAX]),
   ) as unknown as Limits,
 );
 

@@ -184,6 +184,16 @@ test('alignment: blocks line up if the larger interval is a multiple of the smal
   assert.equal(stack({ ...disk4k, io_min: 8192 }, disk4k, 8).misaligned, false);
 });
 
+test('alignment: an offset inside a stacked logical block is misaligned', () => {
+  const odd = fromEffective({ io_min: 3584, alignment_offset: 512 }); // 3584 + 512 = 4096.
+  const native = validateLimits({ logical_block_size: 4096 });
+  for (const [top, bottom] of [[odd, native] as const, [native, odd] as const]) {
+    const { limits, misaligned } = stackLimits(top, bottom);
+    assert.equal(limits.alignment_offset, 512);
+    assert.equal(misaligned, true);
+  }
+});
+
 test('misaligned: this step in the result, every step in the limits', () => {
   const bad = fromEffective({ misaligned: true });
   const { limits, misaligned } = stackLimits(bad, DEFAULT_LIMITS);

@@ -144,14 +144,14 @@ function stackHints(top: Limits, bottom: Limits, start: number): Hints {
  * Physical block 4096, start 63: (63 * 512) % 4096 = 3584, so 512.
  */
 function alignmentAt(part: Limits, start: number): number {
-  const granularity = Math.max(part.physical_block_size, part.io_min);
+  const granularity = part.io_min; // Never below the physical block.
   const into = (start * SECTOR_BYTES) % granularity;
   return (granularity + part.alignment_offset - into) % granularity;
 }
 
 function doLineUp(top: Limits, bottom: Limits, shift: number): boolean {
-  const a = Math.max(top.physical_block_size, top.io_min) + top.alignment_offset;
-  const b = Math.max(bottom.physical_block_size, bottom.io_min) + shift;
+  const a = top.io_min + top.alignment_offset;
+  const b = bottom.io_min + shift;
   return Math.max(a, b) % Math.min(a, b) === 0;
 }
 

@@ -171,7 +171,10 @@ test('fromEffective: a given max_sectors wins over the cap, not over the hard li
     [{ max_hw_discard_sectors: 1000 }, { max_discard_sectors: 1000 }],
     // sysfs shows -1 for blocks that do not line up.
     [{ alignment_offset: -1 }, { alignment_offset: 0, misaligned: true }],
-    [{ alignment_offset: 512, io_min: 4096, misaligned: true }, { misaligned: true }],
+    [
+      { alignment_offset: 4608, io_min: 4096, misaligned: true },
+      { alignment_offset: 512, misaligned: true },
+    ],
   ]);
 });
 

@@ -33,6 +33,9 @@ export interface MapContext {
   readonly blockBytes: number;
 }
 
+/** Own pages of one device at once, about: 32 MiB keep any disk busy. */
+export const BOUNCE_PAGES_MAX = 8192;
+
 /** `fill` found no memory now: try again after a completion. */
 export const NO_MEMORY = -Errno.EAGAIN;
 
@@ -199,6 +202,8 @@ export class Mapping {
 
   #ownPages(bio: Bio, piece: Piece): number {
     const context = this.#context as MapContext;
+    // Enough is in flight: its end is what this piece waits for.
+    if (context.counters.bouncePages >= BOUNCE_PAGES_MAX) return 0;
     const got = fillBounce(bio, piece.bytes, context.limits, context.arena);
     const { reserve } = context;
     if (got > 0 || reserve.isTaken) return got;

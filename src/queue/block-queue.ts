@@ -244,7 +244,7 @@ export class BlockQueue {
       this.#issueOne(request);
       return;
     }
-    if (plug.mustFlush(this.limits.nomerges === 0)) this.#flushPlug(false);
+    if (plug.mustFlush(this.limits.nomerges !== 2)) this.#flushPlug(false);
     plug.add(request);
   }
 

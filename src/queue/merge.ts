@@ -102,7 +102,7 @@ function fits(
 }
 
 /** Linux: blk_rq_get_max_sectors(). */
-function maxSectorsAt(op: BioOp, startSector: number, limits: Limits): number {
+export function maxSectorsAt(op: BioOp, startSector: number, limits: Limits): number {
   if (op === BioOp.DISCARD) return limits.max_discard_sectors;
   if (op === BioOp.SECURE_ERASE) return limits.max_secure_erase_sectors;
   const chunk = limits.chunk_sectors;
@@ -117,7 +117,7 @@ const nextCursor = new BvecCursor();
  * Would a gap arise between the last entry of `prev` and the first of `next`? A request whose very
  * first entry is unaligned never grows. Linux: bio_will_gap().
  */
-function wouldGap(first: Bio, prev: Bio, next: Bio, limits: Limits): boolean {
+export function wouldGap(first: Bio, prev: Bio, next: Bio, limits: Limits): boolean {
   const mask = limits.virt_boundary_mask;
   if (mask === 0 || !opHasData(prev.op)) return false;
   prevCursor.start(first.table, first.row, first.done, first.size);

@@ -49,7 +49,7 @@ export class EngineDriver {
   constructor(options: DriverOptions) {
     this.engine = options.engine;
     this.#tick = options.tick;
-    const tags = options.engine.info.depth * 3 + 8;
+    const tags = Math.max(options.engine.info.depth * 3, 64) + 8;
     this.table = new RequestTable(tags);
     this.#pool = new BioPool({ bios: tags * 4, rows: tags * 64 });
     this.#scratch = new Uint32Array(tags);

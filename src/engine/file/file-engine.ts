@@ -4,7 +4,7 @@ import { Errno } from '../../base/errno.ts';
 import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
 import type { Engine, EngineInfo, Extent } from '../contract.ts';
-import { Completions } from './completions.ts';
+import { CompletionRing } from '../memory/completion-ring.ts';
 import { fileExtents } from './extents.ts';
 import { FileSlot } from './file-slot.ts';
 import { type OpenFile, statusOf } from './open-file.ts';
@@ -16,7 +16,7 @@ import { type OpenFile, statusOf } from './open-file.ts';
 export class FileEngine implements Engine {
   readonly info: EngineInfo;
   readonly #file: OpenFile;
-  readonly #completions: Completions;
+  readonly #ring: CompletionRing;
   readonly #slots: FileSlot[] = [];
   #table: RequestTable | null = null;
   /** Accepted and not reaped. */
@@ -26,7 +26,7 @@ export class FileEngine implements Engine {
   constructor(file: OpenFile, info: EngineInfo) {
     this.#file = file;
     this.info = info;
-    this.#completions = new Completions(file.env, info.depth);
+    this.#ring = new CompletionRing(info.depth, file.env.defer);
   }
 
   sizeBytes(): number {
@@ -37,13 +37,14 @@ export class FileEngine implements Engine {
     assert(this.#table === null, 'file: attached twice');
     this.#table = table;
     for (let i = 0; i < table.depth; i++) {
-      this.#slots.push(new FileSlot(this.#file, table, this.#completions));
+      this.#slots.push(new FileSlot(this.#file, table, this.#ring));
     }
   }
 
   submit(tags: Uint32Array, first: number, count: number): number {
-    assert(this.#table !== null && !this.#isClosed, 'file: submit before attach or after close');
+    assert(this.#table !== null, 'file: submit before attach');
     assert(first + count <= tags.length, 'file: submit outside the list of tags');
+    if (this.#isClosed) return -Errno.ENODEV;
     const room = Math.min(count, this.info.depth - this.#busy);
     for (let i = first; i < first + room; i++) {
       const tag = tags[i];
@@ -54,7 +55,7 @@ export class FileEngine implements Engine {
   }
 
   reap(tags: Uint32Array, max: number): number {
-    const count = this.#completions.take(tags, max);
+    const count = this.#ring.drain(tags, max);
     this.#busy -= count;
     assert(this.#busy >= 0, 'file: reaped more than was accepted');
     return count;
@@ -62,13 +63,13 @@ export class FileEngine implements Engine {
 
   cancel(tag: number): number {
     const slot = tag === TAG_NONE ? undefined : this.#slots[slotOf(tag)];
-    if (slot === undefined || slot.tag !== tag) return -Errno.ENOENT;
+    if (slot === undefined || slot.tag !== tag) return this.#ring.find(tag);
     slot.cancel();
     return 0;
   }
 
   arm(wake: () => void): void {
-    this.#completions.arm(wake);
+    this.#ring.arm(wake);
   }
 
   async *extents(start: number, end: number): AsyncGenerator<Extent> {

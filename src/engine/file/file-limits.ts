@@ -6,7 +6,7 @@ import { GIB, isPowerOfTwo, MIB, PAGE_BYTES, SECTOR_BYTES } from '../../base/uni
 import { type Limits, type LimitsInput, UINT32_MAX } from '../../limits/limits.ts';
 import { validateLimits } from '../../limits/validate.ts';
 import { readDeviceSysfs } from './device-sysfs.ts';
-import { tryDirectAlignment } from './direct-trial.ts';
+import { segmentAlignment, tryDirectAlignment } from './direct-trial.ts';
 
 /** What a probe found out. `facts` say how. */
 export interface Probed {
@@ -61,7 +61,7 @@ export async function probeRegular(subject: ProbeSubject): Promise<Probed> {
     discard_granularity: Math.max(preferred, SECTOR_BYTES),
   };
   const extents = env.native === null ? 'unknown' : 'seek';
-  const facts = { byteGranular: !isDirect, extents, discard: discardFact(subject, 'fallocate') };
+  const facts = { extents, discard: discardFact(subject, 'fallocate') };
   const sizeBytes = stat.size;
   if (!isDirect) {
     return { limits: validateLimits(common), sizeBytes, facts: { ...facts, limits: 'assumed' } };
@@ -69,8 +69,8 @@ export async function probeRegular(subject: ProbeSubject): Promise<Probed> {
   const { alignment, how } = await directAlignment(subject);
   const limits = validateLimits({
     ...common,
-    logical_block_size: Math.max(alignment.offset, SECTOR_BYTES),
-    dma_alignment: Math.min(alignment.memory, PAGE_BYTES) - 1,
+    logical_block_size: alignment.offset,
+    dma_alignment: alignment.memory - 1,
   });
   return { limits, sizeBytes, facts: { ...facts, limits: how } };
 }
@@ -84,20 +84,22 @@ async function directAlignment(
   subject: ProbeSubject,
 ): Promise<{ alignment: DirectAlignment; how: string }> {
   const { env, fd, stat } = subject;
+  const trial = { fs: env.fs, fd, sizeBytes: stat.size };
   const told = env.native?.directAlignment(fd) ?? null;
-  const how = told === null ? 'trial' : 'statx';
-  const found = told ?? (await tryDirectAlignment(env.fs, fd, stat.size));
+  const found = told ?? (await tryDirectAlignment(trial));
   if (found === null || found.memory === 0 || found.offset === 0) {
     throw noDirect(subject.target);
   }
-  if (found.offset > LOGICAL_BLOCK_BYTES_MAX || found.memory > PAGE_BYTES) {
-    const { memory, offset } = found;
+  const offset = Math.max(found.offset, SECTOR_BYTES);
+  if (offset > LOGICAL_BLOCK_BYTES_MAX || found.memory > PAGE_BYTES) {
     const reason =
-      `O_DIRECT here asks for memory aligned to ${memory} and blocks of ${offset} bytes; ` +
+      `O_DIRECT here asks for memory aligned to ${found.memory} and blocks of ${offset} bytes; ` +
       `at most ${PAGE_BYTES} and ${LOGICAL_BLOCK_BYTES_MAX} are possible`;
     throw new BlockError('EOPNOTSUPP', { reason, device: subject.target });
   }
-  return { alignment: found, how };
+  if (told === null) return { alignment: found, how: 'trial' };
+  const memory = await segmentAlignment(trial, { memory: found.memory, offset });
+  return { alignment: { memory: Math.min(memory, PAGE_BYTES), offset }, how: 'statx' };
 }
 
 /** The documented answer where O_DIRECT does not work, whatever the file system said. */
@@ -127,7 +129,7 @@ export async function probeBlock(subject: ProbeSubject): Promise<Probed> {
     rotational: native.ioctlNumber(fd, BLKROTATIONAL, 2) === 1,
   });
   const discard = 'no: unknown without sysfs';
-  const facts = { byteGranular: false, extents: 'unknown', discard, limits: 'ioctl' };
+  const facts = { extents: 'unknown', discard, limits: 'ioctl' };
   return { limits, sizeBytes, facts };
 }
 
@@ -141,13 +143,19 @@ async function probeSysfs(subject: ProbeSubject): Promise<Probed | null> {
   const mask = sysfs.queue.has('dma_alignment') ? number('dma_alignment') : logical - 1;
   const base = interfaceLimits({ ...subject, isReadOnly: isReadOnly || sysfs.isReadOnly });
   const canDiscard = number('discard_max_bytes') > 0;
+  const memory = isDirect
+    ? await segmentAlignment(
+        { fs: env.fs, fd, sizeBytes: sysfs.sizeBytes },
+        { memory: told?.memory || mask + 1, offset: logical },
+      )
+    : 1;
   const limits = validateLimits({
     ...base,
     logical_block_size: logical,
     physical_block_size: number('physical_block_size'),
     io_min: number('minimum_io_size'),
     io_opt: number('optimal_io_size'),
-    dma_alignment: isDirect ? Math.min(told === null ? mask : told.memory - 1, PAGE_BYTES - 1) : 0,
+    dma_alignment: Math.min(memory, PAGE_BYTES) - 1,
     max_hw_discard_sectors: canDiscard ? base.max_hw_discard_sectors : 0,
     discard_granularity: number('discard_granularity'),
     discard_alignment: canDiscard ? sysfs.discardAlignment : 0,
@@ -155,7 +163,6 @@ async function probeSysfs(subject: ProbeSubject): Promise<Probed | null> {
   });
   // How the kernel cuts what it gets from us: worth seeing, but no limit of ours.
   const facts: Record<string, string | number | boolean> = {
-    byteGranular: false,
     extents: 'unknown',
     discard: canDiscard ? discardFact(subject, 'BLKDISCARD') : 'no: the device has none',
     limits: 'sysfs',

@@ -12,7 +12,7 @@ import { MIB, roundDown, SECTOR_BYTES } from '../../base/units.ts';
 import { BioOp, opIsWrite } from '../../bio/bio-op.ts';
 import type { Request } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
-import type { Completions } from './completions.ts';
+import type { CompletionRing } from '../memory/completion-ring.ts';
 import { type OpenFile, statusOf } from './open-file.ts';
 import { SegmentViews } from './segment-views.ts';
 
@@ -59,12 +59,12 @@ export class FileSlot {
   readonly #views = new SegmentViews();
   readonly #file: OpenFile;
   readonly #table: RequestTable;
-  readonly #completions: Completions;
+  readonly #ring: CompletionRing;
 
-  constructor(file: OpenFile, table: RequestTable, completions: Completions) {
+  constructor(file: OpenFile, table: RequestTable, ring: CompletionRing) {
     this.#file = file;
     this.#table = table;
-    this.#completions = completions;
+    this.#ring = ring;
   }
 
   /** TAG_NONE when idle. */
@@ -72,7 +72,7 @@ export class FileSlot {
     return this.#tag;
   }
 
-  /** Takes the request; it ends in `completions`, at once when nothing can be done about it. */
+  /** Takes the request; it ends in the ring, at once when nothing can be done about it. */
   start(tag: number): void {
     assert(this.#step === Step.IDLE, 'file: slot is busy');
     const request = this.#table.get(tag);
@@ -100,15 +100,14 @@ export class FileSlot {
   }
 
   #startOp(request: Request): void {
-    const { env, isDirect, blockBytes, zeroesRange } = this.#file;
+    const { env, zeroesRange } = this.#file;
     const { native } = env;
     switch (request.op) {
       case BioOp.READ:
       case BioOp.WRITE: {
-        const { bytes } = request;
-        const blocks = isDirect ? roundDown(bytes, blockBytes) : bytes;
+        const blocks = this.#wholeBlocks(request);
         if (blocks > 0) this.#enter(Step.BLOCKS, blocks);
-        else this.#enter(Step.TAIL, bytes);
+        else this.#enter(Step.TAIL, request.bytes);
         return;
       }
       case BioOp.FLUSH:
@@ -128,6 +127,20 @@ export class FileSlot {
       default:
         unreachable(request.op);
     }
+  }
+
+  /**
+   * Bytes of a read or write that go by the first descriptor. A direct read across the end would
+   * leave zeros in the memory behind what it read, so the block with the end is not in it.
+   */
+  #wholeBlocks(request: Request): number {
+    const { isDirect, isBlock, blockBytes, sizeBytes } = this.#file;
+    if (!isDirect) return request.bytes;
+    let { bytes } = request;
+    if (request.op === BioOp.READ && !isBlock) {
+      bytes = Math.min(bytes, Math.max(sizeBytes - request.sector * SECTOR_BYTES, 0));
+    }
+    return roundDown(bytes, blockBytes);
   }
 
   #enter(step: Step, goal: number): void {
@@ -301,7 +314,8 @@ export class FileSlot {
     const slot = slotOf(tag);
     this.#table.status[slot] = status;
     this.#table.bytesDone[slot] = bytesDone;
-    this.#completions.push(tag);
+    this.#ring.push(tag);
+    this.#ring.notify();
   }
 }
 

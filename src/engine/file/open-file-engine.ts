@@ -44,20 +44,44 @@ export async function openFileEngine(
 ): Promise<FileEngine> {
   checkOptions(path, options);
   const { env } = options;
-  const existing = await statOrNull(path, env);
-  if (existing !== null) checkKind(path, existing);
-  if (existing === null && !(options.create ?? false)) {
-    throw new BlockError('ENOENT', { reason: 'there is no such file', device: path });
-  }
-  const isBlock = existing !== null && kindOf(existing) === S_IFBLK;
+  let existing = await statOrNull(path, env);
+  let isCreated = false;
   let fd = -1;
   try {
-    fd = await openPath(path, isBlock, options);
+    if (existing === null && options.create === true) {
+      isCreated = await createFile(path, env);
+      existing = await statOrNull(path, env);
+    }
+    if (existing === null) {
+      throw new BlockError('ENOENT', { reason: 'there is no such file', device: path });
+    }
+    checkKind(path, existing);
+    fd = await openPath(path, kindOf(existing) === S_IFBLK, options);
     return await engineOn(fd, path, options);
   } catch (error) {
     if (fd >= 0) await ignoreErrors((done) => env.fs.close(fd, done));
-    // A refused O_DIRECT can leave the file that O_CREAT made.
-    if (existing === null) await ignoreErrors((done) => env.fs.unlink(path, done));
+    if (isCreated) await ignoreErrors((done) => env.fs.unlink(path, done));
+    throw error;
+  }
+}
+
+/**
+ * Makes an empty file and says whether it was us who made it: one that O_CREAT leaves behind when
+ * O_DIRECT is refused could be anybody's.
+ */
+async function createFile(path: string, env: HostEnv): Promise<boolean> {
+  const { O_RDWR, O_CREAT, O_EXCL } = env.fs.flags;
+  const flags = O_RDWR + O_CREAT + O_EXCL;
+  try {
+    const fd = await ask<number>(
+      (done) => env.fs.open(path, flags, CREATE_MODE, done),
+      path,
+      'open',
+    );
+    await ignoreErrors((done) => env.fs.close(fd, done));
+    return true;
+  } catch (error) {
+    if (error instanceof BlockError && error.code === 'EEXIST') return false;
     throw error;
   }
 }
@@ -123,6 +147,8 @@ async function engineOn(fd: number, path: string, options: FileEngineOptions): P
     target: path,
     depth: options.depth ?? FILE_DEPTH_DEFAULT,
     limits: probed.limits,
+    byteGranular: !isBlock && !direct,
+    fixedSize: isBlock,
     facts: factsOf(file, probed),
   });
 }
@@ -143,15 +169,14 @@ async function openPath(
   isBlock: boolean,
   options: FileEngineOptions,
 ): Promise<number> {
-  const { env, direct = false, readOnly = false, create = false } = options;
+  const { env, direct = false, readOnly = false } = options;
   const { flags } = env.fs;
   let wanted = readOnly ? flags.O_RDONLY : flags.O_RDWR;
-  if (create && !isBlock) wanted += flags.O_CREAT;
   if (direct) wanted += flags.O_DIRECT;
   // On a block device: fails with EBUSY while a file system is mounted from it.
   if (isBlock && !readOnly) wanted += flags.O_EXCL;
   try {
-    return await ask<number>((done) => env.fs.open(path, wanted, CREATE_MODE, done), path, 'open');
+    return await ask<number>((done) => env.fs.open(path, wanted, 0, done), path, 'open');
   } catch (error) {
     const isRefused = error instanceof BlockError && error.code === 'EINVAL' && direct;
     throw isRefused ? noDirect(path, error.cause) : error;

@@ -52,7 +52,9 @@ export class CaseMemory {
     const lens = vectors.map((vector) => vector.length);
     const bytes = iovec.importRanges(bases, lens, vectors.length);
     if (bytes >= 0) return iovec;
-    throw BlockError.fromErrno(bytes, { reason: 'the record has vectors that no program can have' });
+    throw BlockError.fromErrno(bytes, {
+      reason: 'the record has vectors that no program can have',
+    });
   }
 
   /** The pages under `vector`, one by one, as page numbers of this process. */

@@ -3,6 +3,11 @@ import { BvecTable } from '../../bvec/bvec-table.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { folioHead, folioPages, HoldKind } from '../../memory/holds.ts';
 
+export interface RegisteredRows {
+  readonly table: BvecTable;
+  readonly rows: number;
+}
+
 /**
  * The segments of a registered buffer: `bytes` from `offset` of `pages[0]` on. One a page, or one
  * a folio where the profile joins them.
@@ -13,7 +18,7 @@ export function registeredRows(
   offset: number,
   bytes: number,
   profile: Profile,
-): BvecTable {
+): RegisteredRows {
   const joins = profile.fixedVecs === 'folio' && pages.length > 1 && fillFolios(pages);
   const inFolio = joins && profile.bvecBase === 'folio';
   const table = new BvecTable(Math.max(pages.length, 1));
@@ -30,7 +35,7 @@ export function registeredRows(
     start = 0;
     i += count;
   }
-  return table;
+  return { table, rows: row };
 }
 
 /**

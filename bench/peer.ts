@@ -1,0 +1,31 @@
+import { spawnSync } from 'node:child_process';
+
+/** One run of a program as a whole process. */
+export interface Run {
+  readonly seconds: number;
+  /** User + system time of the process and its threads. */
+  readonly cpuSeconds: number;
+}
+
+/** Runs to the end; throws with what it printed when it fails. */
+export function runProcess(command: string, args: readonly string[]): Run {
+  const cpuBefore = childCpu();
+  const start = performance.now();
+  const child = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 24 });
+  const seconds = (performance.now() - start) / 1000;
+  if (child.status !== 0) {
+    throw new Error(`${command} ${args.join(' ')} failed: ${child.stderr || child.error?.message}`);
+  }
+  return { seconds, cpuSeconds: childCpu() - cpuBefore };
+}
+
+/** CPU seconds of all children that have ended, from /proc/self/stat (100 ticks a second). */
+function childCpu(): number {
+  const stat = process.getBuiltinModule('node:fs').readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / 100; // cutime and cstime
+}
+
+export function hasCommand(command: string): boolean {
+  return spawnSync(command, ['--version'], { stdio: 'ignore' }).error === undefined;
+}

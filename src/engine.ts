@@ -1,0 +1,11 @@
+// `biovec/engine`: the contract, for engines of your own, and the engines in memory.
+
+export { Errno } from './base/errno.ts';
+export { slotOf } from './base/slots.ts';
+export { BioOp } from './bio/bio-op.ts';
+export type { Engine, EngineInfo, Extent, ExtentKind } from './engine/contract.ts';
+export { openNullEngine } from './engine/memory/null-engine.ts';
+export { openRamEngine } from './engine/memory/ram-engine.ts';
+export { regionOf } from './memory/region.unsafe.ts';
+export { Request, SegmentCursor } from './queue/request.ts';
+export { RequestTable } from './queue/request-table.ts';

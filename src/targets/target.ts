@@ -1,0 +1,55 @@
+import { BlockError } from '../base/block-error.ts';
+import { parseSize } from '../base/units.ts';
+
+/** What a user can name. `text` is the name as written. */
+export type Target =
+  /** A regular file or a block device: opening it tells. */
+  | { readonly kind: 'file'; readonly text: string; readonly path: string }
+  | { readonly kind: 'ram'; readonly text: string; readonly sizeBytes: number }
+  | { readonly kind: 'null'; readonly text: string; readonly sizeBytes: number }
+  /** Standard input or output: a stream, which only `copy` takes. */
+  | { readonly kind: 'stdio'; readonly text: string }
+  | { readonly kind: 'nbd'; readonly text: string; readonly uri: string };
+
+const NBD_SCHEME = /^nbds?(\+unix|\+vsock)?:\/\//i;
+/** A drive letter (`C:\disk.img`) is no scheme: schemes here have two letters or more. */
+const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
+const MEMORY = /^(ram|null):(.*)$/i;
+
+/**
+ * `disk.img`, `/dev/vdb`, `ram:1G`, `null:1T`, `-`, `nbd://host/export`. A file with such a name
+ * is written with its folder: `./ram:1G`, `./-`. Throws BlockError EINVAL with a sentence.
+ */
+export function parseTarget(text: string): Target {
+  if (text === '') throw new BlockError('EINVAL', { reason: 'the name of the target is empty' });
+  if (text.includes('\0')) {
+    throw new BlockError('EINVAL', { reason: 'the name of the target has a zero byte' });
+  }
+  if (text === '-') return { kind: 'stdio', text };
+  if (NBD_SCHEME.test(text)) return { kind: 'nbd', text, uri: text };
+  const memory = MEMORY.exec(text);
+  if (memory !== null) {
+    const kind = memory[1].toLowerCase() === 'ram' ? 'ram' : 'null';
+    return { kind, text, sizeBytes: memorySize(text, memory[2]) };
+  }
+  const scheme = SCHEME.exec(text);
+  if (scheme !== null) {
+    const reason =
+      `'${scheme[1]}' is no kind of target; there are files, block devices, ` +
+      'ram:SIZE, null:SIZE and nbd://';
+    throw new BlockError('EINVAL', { reason, device: text });
+  }
+  return { kind: 'file', text, path: text };
+}
+
+function memorySize(text: string, size: string): number {
+  let sizeBytes: number;
+  try {
+    sizeBytes = parseSize(size);
+  } catch (cause) {
+    const reason = cause instanceof BlockError ? cause.reason : String(cause);
+    throw new BlockError('EINVAL', { reason, device: text, cause });
+  }
+  if (sizeBytes > 0) return sizeBytes;
+  throw new BlockError('EINVAL', { reason: 'a target has at least one byte', device: text });
+}

@@ -1,0 +1,3 @@
+// `biovec/testing`: the conformance suite of engines, and the simulator.
+
+export { engineSuite } from './testing/engine-suite.ts';

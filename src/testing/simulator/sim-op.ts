@@ -1,0 +1,107 @@
+import { assert } from '../../base/assert.ts';
+import { BioOp } from '../../bio/bio-op.ts';
+import type { Transfer } from '../../device/transfer.ts';
+import { type Area, type AreaPiece, piecesBytes } from './sim-memory.ts';
+
+/** One operation in flight: what was asked, and what the memory must look like afterwards. */
+export class SimOp {
+  readonly op: BioOp;
+  /** Bytes of the device. */
+  readonly start: number;
+  readonly bytes: number;
+  readonly pieces: readonly AreaPiece[];
+  readonly areas: readonly Area[];
+  /** Some piece is no whole blocks, so no cut at a block may exist. */
+  readonly isRagged: boolean;
+  /** Through the mapping; otherwise a bio of its own. */
+  readonly isTransfer: boolean;
+  /** The writer's data, in order. */
+  readonly data: Uint8Array;
+  transfer: Transfer | null = null;
+  isCancelled = false;
+  ends = 0;
+  readonly #before: readonly Uint8Array[];
+
+  constructor(options: {
+    readonly op: BioOp;
+    readonly start: number;
+    readonly bytes: number;
+    readonly pieces: readonly AreaPiece[];
+    readonly isRagged: boolean;
+    readonly isTransfer: boolean;
+    readonly salt: number;
+  }) {
+    this.op = options.op;
+    this.start = options.start;
+    this.bytes = options.bytes;
+    this.pieces = options.pieces;
+    this.isRagged = options.isRagged;
+    this.isTransfer = options.isTransfer;
+    this.areas = [...new Set(options.pieces.map(({ area }) => area))];
+    this.areas.forEach((area, index) => {
+      fillPattern(area.bytes, options.salt + index);
+    });
+    this.#before = this.areas.map(({ bytes }) => new Uint8Array(bytes));
+    this.data = this.op === BioOp.WRITE ? this.gather() : new Uint8Array(0);
+    const hasData = this.op === BioOp.READ || this.op === BioOp.WRITE;
+    assert(!hasData || piecesBytes(options.pieces) === options.bytes, 'sim op: pieces are not it');
+  }
+
+  get end(): number {
+    return this.start + this.bytes;
+  }
+
+  get changesMedium(): boolean {
+    return this.op !== BioOp.READ && this.op !== BioOp.FLUSH;
+  }
+
+  gather(): Uint8Array {
+    const out = new Uint8Array(this.bytes);
+    let at = 0;
+    for (const { area, at: from, len } of this.pieces) {
+      out.set(area.bytes.subarray(from, from + len), at);
+      at += len;
+    }
+    return out;
+  }
+
+  /**
+   * What is wrong with the memory, or null. A read leaves `arrived` at the start of its pieces; all
+   * other bytes of the areas stay. `mayScribble`: a failed read leaves its pieces undefined.
+   */
+  memoryFault(arrived: Uint8Array | null, mayScribble: boolean): string | null {
+    const expected = this.#before.map((bytes) => new Uint8Array(bytes));
+    const actual = this.areas.map(({ bytes }) => new Uint8Array(bytes));
+    let at = 0;
+    for (const { area, at: from, len } of this.pieces) {
+      const index = this.areas.indexOf(area);
+      const want = expected[index] as Uint8Array;
+      const have = actual[index] as Uint8Array;
+      const count = Math.min(len, Math.max((arrived?.length ?? 0) - at, 0));
+      if (arrived !== null) want.set(arrived.subarray(at, at + count), from);
+      if (mayScribble) want.set(have.subarray(from, from + len), from);
+      at += len;
+    }
+    for (const [index, want] of expected.entries()) {
+      const wrong = firstDifference(actual[index] as Uint8Array, want);
+      if (wrong >= 0) return `byte ${wrong} of area ${index} of ${expected.length} is wrong`;
+    }
+    return null;
+  }
+}
+
+/** -1 when both are the same. */
+export function firstDifference(a: Uint8Array, b: Uint8Array): number {
+  if (a.length !== b.length) return Math.min(a.length, b.length);
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return i;
+  return -1;
+}
+
+/** Bytes that differ from place to place and from salt to salt, cheaply. */
+export function fillPattern(bytes: Uint8Array, salt: number): void {
+  let state = (salt * 2654435761 + 12345) >>> 0;
+  for (let i = 0; i < bytes.length; i++) {
+    if (i % 4 === 0) state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    bytes[i] = state >>> (8 * (i % 4));
+  }
+}

@@ -1,0 +1,179 @@
+import { assert } from '../../base/assert.ts';
+import { BlockDevice } from '../../device/block-device.ts';
+import { DEFAULT_PROFILE, LINUX_6_1 } from '../../limits/profile.ts';
+import { validateLimits } from '../../limits/validate.ts';
+import { Arena } from '../../memory/arena.ts';
+import { CheckedEngine } from './checked-engine.ts';
+import { FaultPlan, type FaultRates, NO_FAULTS } from './fault-plan.ts';
+import { randomLimits } from './random-limits.ts';
+import { SeededRandom } from './seeded-random.ts';
+import { SimClock } from './sim-clock.ts';
+import { type EngineMutant, SimEngine } from './sim-engine.ts';
+import { SimMemory } from './sim-memory.ts';
+import { fillPattern } from './sim-op.ts';
+import { SimWorkload, type WorkloadMutant } from './sim-workload.ts';
+
+/** Bugs on purpose; `over-limit` gives the queue looser limits than the judge has. */
+export type SimMutant = EngineMutant | WorkloadMutant | 'over-limit';
+
+export interface SimOptions {
+  readonly seed: number;
+  readonly steps: number;
+  readonly mutant?: SimMutant | undefined;
+}
+
+export interface SimReport {
+  readonly seed: number;
+  /** Steps that ran; fewer than asked when it failed. */
+  readonly steps: number;
+  readonly operations: number;
+  readonly requests: number;
+  /** Short transfers, errors and refusals. */
+  readonly faults: number;
+  /** Null = every byte, tag and pin is where it belongs. */
+  readonly failure: Error | null;
+}
+
+const ARENA_BYTES = 16 * 2 ** 20;
+/** Mutants wait until the world runs. */
+const MUTANT_FROM = 10;
+const ENGINE_MUTANTS: readonly string[] = [
+  'wrong-byte',
+  'lost-write',
+  'stray-write',
+  'late-move',
+  'double-completion',
+  'lost-completion',
+  'too-many-bytes',
+] satisfies EngineMutant[];
+
+/** Everything that one seed decides: device, limits, faults, memory, pools. */
+export class SimWorld {
+  readonly clock = new SimClock();
+  readonly arena = new Arena({ label: 'simulator', maxBytes: ARENA_BYTES });
+  readonly engine: SimEngine;
+  readonly checked: CheckedEngine;
+  readonly device: BlockDevice;
+  readonly memory: SimMemory;
+  readonly workload: SimWorkload;
+  /** Operations in flight at most. */
+  readonly opsMax: number;
+  /** The rest of the data operations are bios of their own. */
+  readonly transferShare: number;
+  readonly hasErrors: boolean;
+  readonly #mutant: SimMutant | undefined;
+
+  constructor(options: SimOptions) {
+    const random = new SeededRandom(options.seed);
+    this.#mutant = options.mutant;
+    const limits = randomLimits(random);
+    const rates = options.mutant === undefined ? randomRates(random) : NO_FAULTS;
+    this.hasErrors = rates.error > 0 || rates.refuse > 0;
+    this.opsMax = random.pick([1, 4, 16, 40]);
+    this.transferShare = options.mutant === undefined ? random.pick([0, 0.2, 0.5, 1]) : 0;
+    const sizeBytes = random.between(16, 256) * 4096;
+    this.engine = new SimEngine({
+      seed: random.uint32(),
+      clock: this.clock,
+      limits,
+      sizeBytes,
+      depth: random.pick([1, 1, 2, 3, 8, 32]),
+      plan: new FaultPlan(random.uint32(), rates),
+      mutant: isEngineMutant(options.mutant) ? options.mutant : undefined,
+      mutantFrom: MUTANT_FROM,
+    });
+    this.checked = new CheckedEngine(this.engine);
+    const loose = validateLimits({ ...limits, max_hw_sectors: 65536, max_segments: 4096 });
+    this.device = new BlockDevice({
+      engine: this.checked,
+      arena: this.arena,
+      limits: options.mutant === 'over-limit' ? loose : limits,
+      profile: random.pick([DEFAULT_PROFILE, DEFAULT_PROFILE, LINUX_6_1]),
+      bios: random.pick([1, 1, 2, 8, 64]),
+      splits: random.pick([0, 1, 4, 64]),
+      defer: this.clock.defer,
+    });
+    this.memory = new SimMemory(this.arena, random.fork());
+    const first = new Uint8Array(sizeBytes);
+    fillPattern(first, options.seed);
+    this.engine.medium.poke(0, first);
+    this.workload = new SimWorkload(this, random.fork());
+  }
+
+  /** Which leak the submitter shall make for its `count`-th operation, if any. */
+  isLeak(count: number): WorkloadMutant | null {
+    const mutant = this.#mutant;
+    if (count < MUTANT_FROM) return null;
+    return mutant === 'leaked-pin' || mutant === 'leaked-bio' ? mutant : null;
+  }
+
+  /** Checks that hold between any two steps. */
+  check(): void {
+    const { requests, queue } = this.device;
+    const { depth } = this.engine.info;
+    assert(requests.busyCount <= depth, 'sim: more tags than the depth');
+    assert(queue.inFlight === this.checked.inFlight, 'sim: queue and engine count differently');
+    assert(queue.inFlight <= requests.busyCount, 'sim: in flight without a tag');
+  }
+
+  /** After the last operation. Throws when anything is still held. */
+  async close(): Promise<void> {
+    this.device.assertNothingOutstanding();
+    assert(this.arena.region.pinnedPages === 0, 'sim: pages are still pinned');
+    await this.device.close();
+    this.memory.dispose();
+    this.arena.assertNothingOutstanding();
+    this.arena[Symbol.dispose]();
+  }
+
+  /** After a failure: the address space goes back whatever is still held. */
+  abandon(): void {
+    this.arena.region.pinnedPages = 0;
+    this.arena[Symbol.dispose]();
+  }
+}
+
+function isEngineMutant(mutant: SimMutant | undefined): mutant is EngineMutant {
+  return mutant !== undefined && ENGINE_MUTANTS.includes(mutant);
+}
+
+function randomRates(random: SeededRandom): FaultRates {
+  const some = (most: number): number =>
+    random.chance(0.5) ? random.below(100) * (most / 100) : 0;
+  return {
+    short: some(0.4),
+    error: some(0.1),
+    torn: some(1),
+    refuse: some(0.05),
+    fewer: some(0.5),
+    slow: some(0.2),
+    delayNs: [random.below(5_000), 5_000 + random.below(50_000)],
+  };
+}
+
+/** Builds the world of a seed, runs it, and says what was wrong. Never throws. */
+export async function runSeed(options: SimOptions): Promise<SimReport> {
+  let world: SimWorld | null = null;
+  let steps = 0;
+  let failure: Error | null = null;
+  try {
+    world = new SimWorld(options);
+    for (; steps < options.steps; steps++) {
+      world.workload.step();
+      world.check();
+    }
+    world.workload.finish();
+    await world.close();
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error));
+    world?.abandon();
+  }
+  return {
+    seed: options.seed,
+    steps,
+    operations: world?.workload.started ?? 0,
+    requests: world?.checked.checked ?? 0,
+    faults: world?.engine.plan.injected ?? 0,
+    failure,
+  };
+}
