@@ -70,6 +70,7 @@ function growRow(table: BvecTable, row: number, len: number, hold: HoldKind): vo
  */
 export function trimBio(bio: Bio, bytes: number): void {
   assert(bio.state === BioState.BUILT && bytes <= bio.size, 'bio: trim outside');
+  assert((bio.flags & BioFlag.CLONED) === 0, 'bio: trim of rows that are not its own');
   const table = bio.table;
   let left = bytes;
   bio.size -= bytes;

@@ -6,7 +6,7 @@ import type { BvecTable } from '../bvec/bvec-table.ts';
 import { BioFlag, BioOp, opHasData } from './bio-op.ts';
 import type { BioPool } from './bio-pool.ts';
 
-/** FREE → BUILT (acquired, segments may be added) → SUBMITTED → ENDED → FREE. */
+/** FREE → BUILT (acquired, segments may be added) → SUBMITTED → ENDED → FREE, or armed again. */
 export const BioState = { FREE: 0, BUILT: 1, SUBMITTED: 2, ENDED: 3 } as const;
 export type BioState = (typeof BioState)[keyof typeof BioState];
 
@@ -14,7 +14,7 @@ export const BIO_NEXT: Readonly<Record<BioState, readonly BioState[]>> = {
   [BioState.FREE]: [BioState.BUILT],
   [BioState.BUILT]: [BioState.SUBMITTED, BioState.FREE],
   [BioState.SUBMITTED]: [BioState.ENDED],
-  [BioState.ENDED]: [BioState.FREE],
+  [BioState.ENDED]: [BioState.FREE, BioState.BUILT],
 };
 
 /** What 32 bits of bytes can say (Linux: BIO_MAX_SIZE). */
@@ -69,8 +69,9 @@ export class Bio {
     this.table = table;
   }
 
+  /** Exact also where a byte-granular target ends a bio inside a sector: 700 bytes are 1.367. */
   get sectors(): number {
-    return Math.floor(this.size / SECTOR_BYTES);
+    return this.size / SECTOR_BYTES;
   }
 
   get hasData(): boolean {

@@ -1,11 +1,11 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
-import { EXTRACT_ALL, extract, type ExtractOptions } from '../iter/iter-extract.ts';
 import { type IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
+import { EXTRACT_ALL, type ExtractOptions, extract } from '../iter/iter-extract.ts';
 import type { Profile } from '../limits/profile.ts';
 import { HoldKind } from '../memory/holds.ts';
-import { adoptRows, trimBio } from './bio-add.ts';
 import { BIO_BYTES_MAX, type Bio, BioState } from './bio.ts';
+import { adoptRows, trimBio } from './bio-add.ts';
 import { BioFlag, BioOp } from './bio-op.ts';
 
 /**

@@ -8,6 +8,8 @@ import { BioFlag, BioOp } from './bio-op.ts';
 // Where a bio must be cut so that its front is a request that the device can take.
 // Reference 5.3. Linux: bio_split_rw_at(), bio_split_discard(), block/blk-merge.c.
 
+const PAGE_SECTORS = PAGE_BYTES / SECTOR_BYTES;
+
 /** The limit that ended the front. */
 export const SplitCause = {
   NONE: 0,
@@ -41,7 +43,12 @@ export class SplitPoint {
  * ending on a physical block where that is possible. (3, 2560, chunk 0, pbs 4096) → 2557 sectors.
  */
 export function maxIoBytes(sector: number, limits: Limits): number {
-  let most = limits.max_sectors;
+  return boundedIoBytes(sector, limits.max_sectors, limits);
+}
+
+/** The same for an op with its own limit. Linux: get_max_io_size(). */
+function boundedIoBytes(sector: number, maxSectors: number, limits: Limits): number {
+  let most = maxSectors;
   if (limits.chunk_sectors !== 0) {
     most = Math.min(most, limits.chunk_sectors - (sector % limits.chunk_sectors));
   }
@@ -66,7 +73,8 @@ export function splitPoint(bio: Bio, limits: Limits, point: SplitPoint): void {
   switch (bio.op) {
     case BioOp.READ:
     case BioOp.WRITE:
-      if (needsWalk(bio, limits)) splitReadWrite(bio, limits, maxIoBytes(bio.sector, limits), point);
+      if (needsWalk(bio, limits))
+        splitReadWrite(bio, limits, maxIoBytes(bio.sector, limits), point);
       else point.segments = 1;
       break;
     case BioOp.FLUSH:
@@ -85,14 +93,21 @@ export function splitPoint(bio: Bio, limits: Limits, point: SplitPoint): void {
   if (splits && (bio.flags & BioFlag.NOWAIT) !== 0) point.bytes = -Errno.EAGAIN;
 }
 
-/** Every device takes one segment within one page, so most small bios need no walk. */
+/**
+ * Every device takes one aligned segment within one page, so most small bios need no walk. (But a
+ * user may state a max_sectors below a page, and then it counts.)
+ */
 function needsWalk(bio: Bio, limits: Limits): boolean {
   if (limits.chunk_sectors !== 0 || bio.vcnt !== 1) return true;
-  const row = bio.first;
-  return (bio.table.offset[row] as number) + (bio.table.len[row] as number) > PAGE_BYTES;
+  const offset = bio.table.offset[bio.first];
+  if ((offset & limits.dma_alignment) !== 0 || limits.max_sectors < PAGE_SECTORS) return true;
+  return offset + bio.table.len[bio.first] > PAGE_BYTES;
 }
 
-/** The walk of reference 5.3, with the answer unrounded in `point.bytes` when it splits. */
+/**
+ * The walk of reference 5.3. An entry that starts off dma_alignment is -EINVAL without a cause; a
+ * cut inside an entry may start the rest anywhere on a block, as up to Linux 6.12.
+ */
 export function splitReadWrite(
   bio: Bio,
   limits: Limits,
@@ -100,6 +115,7 @@ export function splitReadWrite(
   point: SplitPoint,
 ): void {
   const { page, offset, len } = bio.table;
+  const dmaMask = limits.dma_alignment;
   const maxSegments = limits.max_segments;
   const virtMask = limits.virt_boundary_mask;
   const fastSize = Math.min(PAGE_BYTES, limits.max_segment_size, limits.seg_boundary_mask + 1);
@@ -110,6 +126,10 @@ export function splitReadWrite(
   let prevOffset = 0;
   let prevLen = 0;
   for (let row = bio.row; left > 0; row++) {
+    if ((offset[row] & dmaMask) !== 0) {
+      point.bytes = -Errno.EINVAL;
+      return;
+    }
     const rowOffset = (offset[row] as number) + done;
     const rowLen = Math.min((len[row] as number) - done, left);
     done = 0;
@@ -134,7 +154,9 @@ export function splitReadWrite(
       bytes += taken;
       if (taken < want || rowLen > most) {
         cut(bytes, segments, causeOf(taken < want, segments, limits), limits, point);
-        if (point.cause === SplitCause.MAX_SECTORS) point.cause = sizeCause(bio.sector, limits);
+        if (point.cause === SplitCause.MAX_SECTORS) {
+          point.cause = sizeCause(bio.sector, limits.max_sectors, limits);
+        }
         return;
       }
     }
@@ -157,12 +179,12 @@ function causeOf(cutInside: boolean, segments: number, limits: Limits): SplitCau
   return segments >= limits.max_segments ? SplitCause.MAX_SEGMENTS : SplitCause.VIRT_BOUNDARY;
 }
 
-/** max_sectors, or the chunk where it comes first. */
-function sizeCause(sector: number, limits: Limits): SplitCause {
+/** The op's limit of sectors, or the chunk where it comes first. */
+function sizeCause(sector: number, maxSectors: number, limits: Limits): SplitCause {
   const chunk = limits.chunk_sectors;
   if (chunk === 0) return SplitCause.MAX_SECTORS;
   const left = chunk - (sector % chunk);
-  return left < limits.max_sectors ? SplitCause.CHUNK_SECTORS : SplitCause.MAX_SECTORS;
+  return left < maxSectors ? SplitCause.CHUNK_SECTORS : SplitCause.MAX_SECTORS;
 }
 
 /** Individual entries need not be whole blocks, requests must. */
@@ -179,7 +201,10 @@ function cut(
   point.cause = cause;
 }
 
-/** A discard has no segments; it counts as one range. The next one starts at the granularity. */
+/**
+ * A discard has no segments; it counts as one range. The next one starts at the granularity, where
+ * the limit allows at least one unit of it (Linux sends what is less unsplit, over the limit).
+ */
 function splitDiscard(bio: Bio, limits: Limits, limitSectors: number, point: SplitPoint): void {
   point.segments = 1;
   if (limitSectors === 0) {
@@ -188,27 +213,28 @@ function splitDiscard(bio: Bio, limits: Limits, limitSectors: number, point: Spl
   }
   const lbs = limits.logical_block_size / SECTOR_BYTES;
   const whole = Math.floor(BIO_BYTES_MAX / SECTOR_BYTES);
-  let most = Math.min(limitSectors, whole - (whole % lbs));
+  const limit = Math.min(limitSectors, whole);
   const granularity = Math.max(limits.discard_granularity / SECTOR_BYTES, 1);
-  most -= most % granularity;
-  if (most === 0 || bio.sectors <= most) return; // Smaller than one unit: sent as it is.
-  const alignment = (limits.discard_alignment / SECTOR_BYTES) % granularity;
-  let sectors = most;
-  const over = (((bio.sector + sectors - alignment) % granularity) + granularity) % granularity;
-  if (sectors > over) sectors -= over;
-  point.bytes = sectors * SECTOR_BYTES;
+  const unit = limit >= granularity && granularity % lbs === 0 ? granularity : lbs;
+  let sectors = limit - (limit % unit);
+  if (sectors > 0 && bio.sectors <= sectors) return;
   point.cause = SplitCause.DISCARD;
+  if (sectors > 0) {
+    const alignment = (limits.discard_alignment / SECTOR_BYTES) % unit;
+    const over = (((bio.sector + sectors - alignment) % unit) + unit) % unit;
+    if (sectors > over) sectors -= over;
+  }
+  point.bytes = sectors > 0 ? sectors * SECTOR_BYTES : -Errno.EINVAL;
 }
 
+/** No segments. Its own limit, the chunk and the physical block cut it as they cut a write. */
 function splitWriteZeroes(bio: Bio, limits: Limits, point: SplitPoint): void {
   if (limits.max_write_zeroes_sectors === 0) {
     point.bytes = -Errno.EOPNOTSUPP;
     return;
   }
-  const lbs = limits.logical_block_size / SECTOR_BYTES;
-  const most = limits.max_write_zeroes_sectors;
-  const sectors = Math.max(most - (most % lbs), lbs);
-  if (bio.sectors <= sectors) return;
-  point.bytes = sectors * SECTOR_BYTES;
-  point.cause = SplitCause.MAX_SECTORS;
+  const most = boundedIoBytes(bio.sector, limits.max_write_zeroes_sectors, limits);
+  if (most > 0 && bio.size <= most) return;
+  point.cause = sizeCause(bio.sector, limits.max_write_zeroes_sectors, limits);
+  point.bytes = most > 0 ? most : -Errno.EINVAL;
 }

@@ -3,23 +3,23 @@ import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
 import type { Probe } from '../base/probe.ts';
 import type { Bio } from '../bio/bio.ts';
-import { BioOp } from '../bio/bio-op.ts';
+import type { BioOp } from '../bio/bio-op.ts';
 import { BioPool } from '../bio/bio-pool.ts';
 import type { Engine } from '../engine/contract.ts';
 import type { IovIter } from '../iter/iov-iter.ts';
 import type { Limits } from '../limits/limits.ts';
 import { DEFAULT_PROFILE, type Profile } from '../limits/profile.ts';
-import { Arena } from '../memory/arena.ts';
 import { BounceReserve } from '../map/bounce-reserve.ts';
 import { MapCounters } from '../map/map-counters.ts';
 import type { MapContext } from '../map/mapping.ts';
 import { Piece } from '../map/piece.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
+import { Arena } from '../memory/arena.ts';
 import { BlockQueue } from '../queue/block-queue.ts';
 import { RequestTable } from '../queue/request-table.ts';
 import { drain } from './complete.ts';
 import { RangeLocks } from './range-locks.ts';
-import { advanceTransfer, startTransfer } from './submit.ts';
+import { advanceTransfer, startGranted, startTransfer } from './submit.ts';
 import { Transfer, type TransferEnd, TransferState } from './transfer.ts';
 
 export interface DeviceOptions {
@@ -72,15 +72,17 @@ export class BlockDevice {
   readonly ended: Transfer[] = [];
   readonly reaped: Uint32Array;
   transfersActive = 0;
-  /** A wake-up of the engine is on its way. */
+  /** The engine will call when it has something. */
   isArmed = false;
+  /** A turn is on its way that needs no completion of the engine. */
+  isDeferred = false;
   isDraining = false;
   readonly #splits: BioPool;
   readonly #freeTransfers: Transfer[] = [];
   readonly #freePieces: Piece[] = [];
   readonly #reserve: BounceReserve;
   readonly #defer: (run: () => void) => void;
-  #isClosed = false;
+  #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
   #nextTrace = 1;
 
@@ -125,7 +127,7 @@ export class BlockDevice {
   }
 
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#closing !== null;
   }
 
   /** Low level: takes the bio over until its endIo, which `poll` or the loop runs. */
@@ -139,13 +141,13 @@ export class BlockDevice {
     return drain(this, max);
   }
 
-  /** Makes the loop call `poll` when the engine has something, once. */
+  /** Makes the loop call `poll` when there is something to do, once. */
   arm(): void {
-    if (this.isArmed) return;
-    if (this.ended.length > 0 || this.queue.hasFailed) {
-      this.isArmed = true;
-      this.#defer(this.#wake);
-    } else if (this.queue.inFlight > 0) {
+    if (!this.isDeferred && (this.ended.length > 0 || this.queue.hasFailed)) {
+      this.isDeferred = true; // Beside the engine's call: that one may be a slow request away.
+      this.#defer(this.#turn);
+    }
+    if (!this.isArmed && this.queue.inFlight > 0) {
       this.isArmed = true;
       this.engine.arm(this.#wake);
     }
@@ -154,7 +156,11 @@ export class BlockDevice {
   readonly #wake = (): void => {
     this.isArmed = false;
     drain(this, this.reaped.length);
-    this.arm();
+  };
+
+  readonly #turn = (): void => {
+    this.isDeferred = false;
+    drain(this, this.reaped.length);
   };
 
   /**
@@ -170,7 +176,7 @@ export class BlockDevice {
     options: TransferOptions,
     onEnd: TransferEnd,
   ): Transfer {
-    assert(!this.#isClosed, 'device: used after close');
+    assert(this.#closing === null, 'device: used after close');
     const transfer = this.#freeTransfers.pop() ?? new Transfer(this);
     assert(transfer.state === TransferState.IDLE, 'device: a free transfer is active');
     transfer.state = TransferState.ACTIVE;
@@ -189,14 +195,18 @@ export class BlockDevice {
     return transfer;
   }
 
-  /** Ends `transfer` early with -ECANCELED, after the device has let go of its memory. */
+  /**
+   * Ends `transfer` with -ECANCELED: no more bios go out, and the end comes after the device has
+   * let go of the memory of those that did. Pre: its `onEnd` has not run.
+   */
   cancel(transfer: Transfer): void {
-    if (transfer.state !== TransferState.ACTIVE) return;
+    if (transfer.state !== TransferState.ACTIVE && transfer.state !== TransferState.DRAINING)
+      return;
     if (transfer.stop === 0) transfer.stop = -Errno.ECANCELED;
     const at = this.waiting.indexOf(transfer);
     if (at >= 0) this.waiting.splice(at, 1);
     transfer.isWaiting = false;
-    if (transfer.waitsForRange) this.locks.forget(transfer);
+    if (transfer.waitsForRange) this.locks.forget(transfer, startGranted);
     transfer.waitsForRange = false;
     advanceTransfer(this, transfer);
   }
@@ -213,6 +223,7 @@ export class BlockDevice {
   giveTransfer(transfer: Transfer): void {
     transfer.onEnd = null;
     transfer.owner = null;
+    transfer.mapping.reset();
     this.transfersActive--;
     this.#freeTransfers.push(transfer);
     if (this.transfersActive === 0 && this.#onIdle !== null) this.#onIdle();
@@ -237,15 +248,21 @@ export class BlockDevice {
   }
 
   /** Waits until everything in flight has ended, then closes the engine. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     if (this.transfersActive > 0) {
       await new Promise<void>((resolve) => {
         this.#onIdle = resolve;
       });
     }
-    await this.engine.close();
-    this.#reserve.release();
+    try {
+      await this.engine.close();
+    } finally {
+      this.#reserve.release();
+    }
   }
 }

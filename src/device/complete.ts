@@ -9,7 +9,7 @@ import { sectorOf } from '../map/mapping.ts';
 import { type Piece, PiecePhase } from '../map/piece.ts';
 import type { Request } from '../queue/request.ts';
 import type { BlockDevice } from './block-device.ts';
-import { advanceTransfer, endIfDrained, resumeWaiting } from './submit.ts';
+import { advanceTransfer, endIfDrained, resumeWaiting, startGranted } from './submit.ts';
 import { type Transfer, TransferState } from './transfer.ts';
 
 // The way up, run from the loop: engine → request (the rest of a short transfer goes again) → bio
@@ -35,8 +35,8 @@ export function drain(device: BlockDevice, max: number): number {
     }
   } finally {
     device.isDraining = false;
+    device.arm();
   }
-  device.arm();
   return count;
 }
 
@@ -69,13 +69,20 @@ function completeShort(device: BlockDevice, request: Request, bytesDone: number)
     queue.finishRequest(request, 0, bytesDone);
     return;
   }
-  const progress = bytesDone - (bytesDone % device.context.blockBytes);
+  const progress = progressOf(device, bytesDone);
   if (progress === 0) {
     queue.finishRequest(request, -Errno.EIO, 0);
     return;
   }
   queue.leaveEngine(request);
   queue.requeue(request, progress);
+}
+
+/** Whole blocks; where dma_alignment is coarser, the rest starts there if it can. */
+function progressOf(device: BlockDevice, bytesDone: number): number {
+  const { blockBytes } = device.context;
+  const aligned = bytesDone - (bytesDone % Math.max(blockBytes, device.limits.dma_alignment + 1));
+  return aligned > 0 ? aligned : bytesDone - (bytesDone % blockBytes);
 }
 
 /** endIo of every bio of a transfer. */
@@ -103,12 +110,9 @@ function writeBack(device: BlockDevice, transfer: Transfer, bio: Bio, piece: Pie
   const valid = Math.min(Math.max(bio.shortAt - piece.start, 0), piece.bytes);
   mapping.zeroBehind(bio, valid, piece.bytes);
   if (!mapping.copyIn(bio, piece)) return false;
-  // A file that ends inside this block must not grow by the rest of it.
-  const grows = !device.engine.info.fixedSize;
-  const end = Math.max(valid, piece.skip + piece.userBytes);
-  const bytes = grows ? end : Math.min(end, piece.bytes);
+  // A device or file that ends inside this block must not be written beyond that.
   piece.phase = PiecePhase.TRANSFER;
-  piece.bytes = grows ? bytes : piece.bytes;
+  piece.bytes = Math.max(valid, piece.skip + piece.userBytes);
   device.bios.rearm(bio, BioOp.WRITE, sectorOf(piece.start), piece.bytes);
   if (transfer.fua) bio.flags |= BioFlag.FUA;
   device.queue.submitBio(bio);
@@ -123,21 +127,13 @@ export function endTransfer(device: BlockDevice, transfer: Transfer): void {
     transfer.isLocked = false;
     device.locks.release(transfer, startGranted);
   }
-  let result = 0;
-  if (opHasData(transfer.op)) result = mapping.finish();
-  else {
-    result = mapping.status;
-    mapping.status = 0;
-  }
+  let result = opHasData(transfer.op) ? mapping.finish() : mapping.status;
   if (result >= 0 && transfer.stop !== 0) result = transfer.stop;
   const { onEnd } = transfer;
   assert(onEnd !== null, 'transfer: nobody waits for it');
-  onEnd(transfer, result);
-  device.giveTransfer(transfer);
-}
-
-function startGranted(transfer: Transfer): void {
-  transfer.waitsForRange = false;
-  transfer.isLocked = true;
-  advanceTransfer(transfer.device, transfer);
+  try {
+    onEnd(transfer, result);
+  } finally {
+    device.giveTransfer(transfer);
+  }
 }

@@ -6,57 +6,31 @@ import { IovIter, IterDirection } from '../iter/iov-iter.ts';
 import { Iovec } from '../iter/iovec.ts';
 import type { Limits } from '../limits/limits.ts';
 import { refusal } from '../map/decide.ts';
-import { type CopyPolicy, MapReason } from '../map/verdict.ts';
+import { Verdict } from '../map/verdict.ts';
 import type { BlockDevice, TransferOptions } from './block-device.ts';
+import { DiskStat } from './disk-stat.ts';
 import type { DiskStats } from './disk-stats.ts';
+import {
+  type CallPlace,
+  type IoCall,
+  type IoOptions,
+  type Position,
+  positionOf,
+  type ReadResult,
+  type ReadvResult,
+  readCall,
+  vectorCall,
+  type WriteResult,
+  type WritevResult,
+  writeCall,
+} from './io-arguments.ts';
 import type { Transfer } from './transfer.ts';
-
-export interface IoOptions {
-  /** Where in the buffer the bytes start. Default 0. */
-  readonly offset?: number | null | undefined;
-  /** Bytes. Default: the rest of the buffer. */
-  readonly length?: number | null | undefined;
-  /** Byte of the device; null or -1: the current position, which then moves on. */
-  readonly position?: number | bigint | null | undefined;
-  /** Abort: settles with ECANCELED after the device has let go of the memory. */
-  readonly signal?: AbortSignal | undefined;
-  /** 'never': an error instead of a copy. Default 'auto'. */
-  readonly copy?: CopyPolicy | undefined;
-  /** Write only: on the medium when it completes. */
-  readonly fua?: boolean | undefined;
-}
-
-export interface ReadResult<Buffer> {
-  readonly bytesRead: number;
-  readonly buffer: Buffer;
-}
-export interface WriteResult<Buffer> {
-  readonly bytesWritten: number;
-  readonly buffer: Buffer;
-}
-export interface ReadvResult<Buffers> {
-  readonly bytesRead: number;
-  readonly buffers: Buffers;
-}
-export interface WritevResult<Buffers> {
-  readonly bytesWritten: number;
-  readonly buffers: Buffers;
-}
-
-export interface DiskStat {
-  /** Bytes. */
-  readonly size: number;
-  readonly blksize: number;
-}
-
-type Position = number | bigint | null | undefined;
-/** Default of `read(options)` without a buffer, as in FileHandle. */
-const READ_BYTES_DEFAULT = 16384;
 
 /**
  * An open target. `read`, `readv`, `write`, `writev`, `stat`, `sync`, `datasync`, `truncate` and
  * `close` take FileHandle's arguments and give its results; more options come as extra keys.
- * Every method rejects with BlockError.
+ * Every method rejects with BlockError; a transfer that fails or is aborted may have moved a part
+ * of its bytes. `device/README.md` lists where FileHandle differs.
  */
 export class Disk {
   readonly device: BlockDevice;
@@ -84,69 +58,53 @@ export class Disk {
 
   /**
    * Reads into `buffer`. Ends short at the end of the device only.
-   * Forms: (buffer, offset, length, position), (buffer, options), (options with buffer).
+   * Forms: (buffer, offset, length, position), (buffer, options), (options with buffer), ().
    */
-  async read<Buffer extends Uint8Array>(
-    buffer: Buffer | (IoOptions & { readonly buffer?: Buffer }),
+  async read<Memory extends ArrayBufferView = Uint8Array>(
+    buffer?: Memory | (IoOptions & { readonly buffer?: Memory }) | null,
     offsetOrOptions?: number | IoOptions | null,
     length?: number | null,
     position?: Position,
-  ): Promise<ReadResult<Buffer>> {
-    let target: Uint8Array;
-    let options: IoOptions;
-    if (ArrayBuffer.isView(buffer)) {
-      target = buffer;
-      options = ioOptions(offsetOrOptions, length, position);
-    } else {
-      options = buffer ?? {};
-      target = buffer?.buffer ?? new Uint8Array(READ_BYTES_DEFAULT);
-    }
-    const bytesRead = await this.#transfer(BioOp.READ, 'read', slice(target, options), options);
-    return { bytesRead, buffer: target as Buffer };
+  ): Promise<ReadResult<Memory>> {
+    const place = this.#place('read');
+    const call = readCall<Memory>(buffer, offsetOrOptions, length, position, place);
+    const bytesRead = await this.#transfer(BioOp.READ, call, place);
+    return { bytesRead, buffer: call.memory };
   }
 
-  async readv<Buffers extends readonly Uint8Array[]>(
-    buffers: Buffers,
+  async readv<Memories extends readonly ArrayBufferView[]>(
+    buffers: Memories,
     position?: Position,
-    options: IoOptions = {},
-  ): Promise<ReadvResult<Buffers>> {
-    const all = { ...options, position };
-    const bytesRead = await this.#transfer(BioOp.READ, 'readv', buffers, all);
-    return { bytesRead, buffers };
+    options?: IoOptions,
+  ): Promise<ReadvResult<Memories>> {
+    const place = this.#place('readv');
+    const call = vectorCall(buffers, position, options, place);
+    return { bytesRead: await this.#transfer(BioOp.READ, call, place), buffers };
   }
 
   /**
-   * Writes all of `buffer`, or fails. Forms: (buffer, offset, length, position),
-   * (buffer, options), (string, position, encoding).
+   * Writes all of `buffer`, or what fits before the end of a device of fixed size, or fails.
+   * Forms: (buffer, offset, length, position), (buffer, options), (string, position, encoding).
    */
-  async write<Buffer extends Uint8Array | string>(
-    buffer: Buffer,
-    offsetOrOptions?: number | IoOptions | null,
+  async write<Memory extends ArrayBufferView | string>(
+    buffer: Memory,
+    offsetOrOptions?: number | bigint | IoOptions | null,
     lengthOrEncoding?: number | string | null,
     position?: Position,
-  ): Promise<WriteResult<Buffer>> {
-    let source: Uint8Array;
-    let options: IoOptions;
-    if (typeof buffer === 'string') {
-      source = encode(buffer, lengthOrEncoding);
-      options = { position: typeof offsetOrOptions === 'number' ? offsetOrOptions : null };
-    } else {
-      source = buffer;
-      options = ioOptions(offsetOrOptions, lengthOrEncoding as number | null, position);
-    }
-    const list = slice(source, options);
-    const bytesWritten = await this.#transfer(BioOp.WRITE, 'write', list, options);
-    return { bytesWritten, buffer };
+  ): Promise<WriteResult<Memory>> {
+    const place = this.#place('write');
+    const call = writeCall(buffer, offsetOrOptions, lengthOrEncoding, position, place);
+    return { bytesWritten: await this.#transfer(BioOp.WRITE, call, place), buffer };
   }
 
-  async writev<Buffers extends readonly Uint8Array[]>(
-    buffers: Buffers,
+  async writev<Memories extends readonly ArrayBufferView[]>(
+    buffers: Memories,
     position?: Position,
-    options: IoOptions = {},
-  ): Promise<WritevResult<Buffers>> {
-    const all = { ...options, position };
-    const bytesWritten = await this.#transfer(BioOp.WRITE, 'writev', buffers, all);
-    return { bytesWritten, buffers };
+    options?: IoOptions,
+  ): Promise<WritevResult<Memories>> {
+    const place = this.#place('writev');
+    const call = vectorCall(buffers, position, options, place);
+    return { bytesWritten: await this.#transfer(BioOp.WRITE, call, place), buffers };
   }
 
   /** Everything written before is on the medium. */
@@ -180,9 +138,15 @@ export class Disk {
     else yield* engine.extents(start, end);
   }
 
-  async stat(): Promise<DiskStat> {
+  stat(options?: { readonly bigint?: false | undefined }): Promise<DiskStat>;
+  stat(options: { readonly bigint: true }): Promise<DiskStat<bigint>>;
+  async stat(options?: { readonly bigint?: boolean | undefined }): Promise<object> {
     this.#check('stat', 0, 0);
-    return { size: this.size, blksize: this.limits.physical_block_size };
+    const { size } = this;
+    const { physical_block_size: block } = this.limits;
+    const { fixedSize } = this.device.engine.info;
+    if (options?.bigint === true) return new DiskStat(BigInt(size), BigInt(block), fixedSize);
+    return new DiskStat(size, block, fixedSize);
   }
 
   /** Regular files only. */
@@ -234,28 +198,28 @@ export class Disk {
     return this.close();
   }
 
-  async #transfer(
-    op: BioOp,
-    syscall: string,
-    buffers: readonly Uint8Array[],
-    options: IoOptions,
-  ): Promise<number> {
-    const usesCurrent = isCurrent(options.position);
-    const position = usesCurrent ? this.#position : Number(options.position);
-    const iovec = new Iovec(Math.max(buffers.length, 1));
-    const bytes = iovec.importViews(buffers);
-    if (bytes < 0) {
-      const reason = `${buffers.length} buffers in one call; at most 1024`;
-      throw new BlockError('EINVAL', { reason, syscall, device: this.target });
-    }
-    this.#check(syscall, position, bytes);
-    const room = this.#room(op, syscall, position, bytes);
+  async #transfer(op: BioOp, call: IoCall<unknown>, place: CallPlace): Promise<number> {
+    const { options, views } = call;
+    const given = positionOf(options, place);
+    const position = given ?? this.#position;
+    const iovec = new Iovec(Math.max(views.length, 1));
+    const bytes = iovec.importViews(views);
+    this.#check(place.syscall, position, bytes);
+    const room = this.#room(op, place.syscall, position, bytes);
     if (room === 0) return 0;
     const iter = new IovIter();
     iter.initBytes(op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE, iovec);
     iter.truncate(room);
-    const done = await this.#run(op, syscall, position, iter, room, options);
-    if (usesCurrent) this.#position = position + done;
+    if (given !== null) return this.#run(op, place.syscall, position, iter, room, options);
+    // The bytes are taken at once, so that the next call gets those behind them.
+    const end = position + room;
+    this.#position = end;
+    let done = 0;
+    try {
+      done = await this.#run(op, place.syscall, position, iter, room, options);
+    } finally {
+      if (this.#position === end) this.#position = position + done;
+    }
     return done;
   }
 
@@ -301,10 +265,9 @@ export class Disk {
       let abort: (() => void) | null = null;
       const end = (transfer: Transfer, result: number): void => {
         if (abort !== null) signal?.removeEventListener('abort', abort);
-        if (result >= 0) resolve(result);
-        else if (result === -Errno.ECANCELED && signal?.aborted === true) {
-          reject(this.#aborted(syscall, signal));
-        } else reject(this.#error(transfer, result, syscall, bytes));
+        if (signal?.aborted === true) reject(this.#aborted(syscall, signal));
+        else if (result >= 0) resolve(result);
+        else reject(this.#error(transfer, result, syscall, bytes));
       };
       const low: TransferOptions = { copy: options.copy, fua: options.fua };
       const transfer = this.device.transfer(op, position, iter, bytes, low, end);
@@ -329,13 +292,13 @@ export class Disk {
         'flight; the device only ever saw pages of the arena';
       return new BlockError('ERR_BIOVEC_DETACHED', { reason, ...where });
     }
-    const reason = this.#reason(mapping.reason, result);
-    return BlockError.fromErrno(result, { reason, ...where });
+    return BlockError.fromErrno(result, { reason: this.#reason(transfer, result), ...where });
   }
 
-  #reason(reason: MapReason, result: number): string {
+  #reason(transfer: Transfer, result: number): string {
     const { device } = this;
-    if (result === -Errno.EINVAL && reason !== MapReason.FITS) {
+    const { reason, verdict } = transfer.mapping;
+    if (result === -Errno.EINVAL && verdict === Verdict.REFUSE) {
       return refusal(reason, device.limits, device.context.blockBytes);
     }
     switch (result) {
@@ -343,6 +306,10 @@ export class Disk {
         return 'the device reported an I/O error, or made no progress';
       case -Errno.ENOSPC:
         return 'no space left on the device';
+      case -Errno.EINVAL:
+        return 'no request under the limits of the device can carry a block of this transfer';
+      case -Errno.EAGAIN:
+        return 'the device had no room for the request';
       case -Errno.EFAULT:
         return 'the memory of a buffer was released before the call';
       case -Errno.EOPNOTSUPP:
@@ -350,6 +317,10 @@ export class Disk {
       default:
         return 'the device refused the transfer';
     }
+  }
+
+  #place(syscall: string): CallPlace {
+    return { syscall, device: this.target };
   }
 
   #check(syscall: string, position: number, length: number): void {
@@ -373,38 +344,4 @@ export class Disk {
 
 function clamp(room: number, bytes: number): number {
   return Math.min(Math.max(room, 0), bytes);
-}
-
-function isCurrent(position: Position): boolean {
-  return position === undefined || position === null || Number(position) === -1;
-}
-
-/** The rest of `buffer` from `offset`, at most `length`; both are checked as fs.read does. */
-function slice(buffer: Uint8Array, options: IoOptions): readonly Uint8Array[] {
-  const offset = options.offset ?? 0;
-  const length = options.length ?? buffer.byteLength - offset;
-  const isInside = Number.isInteger(offset) && Number.isInteger(length) && offset >= 0;
-  if (!isInside || length < 0 || offset + length > buffer.byteLength) {
-    const reason = `offset ${offset} and length ${length} leave the buffer of ${buffer.byteLength} bytes`;
-    throw new BlockError('EINVAL', { reason });
-  }
-  if (offset === 0 && length === buffer.byteLength && buffer instanceof Uint8Array) return [buffer];
-  return [new Uint8Array(buffer.buffer, buffer.byteOffset + offset, length)];
-}
-
-function ioOptions(
-  offsetOrOptions: number | IoOptions | null | undefined,
-  length: number | null | undefined,
-  position: Position,
-): IoOptions {
-  if (typeof offsetOrOptions === 'object' && offsetOrOptions !== null) return offsetOrOptions;
-  return { offset: offsetOrOptions, length, position };
-}
-
-function encode(text: string, encoding: unknown): Uint8Array {
-  if (encoding === undefined || encoding === null || encoding === 'utf8' || encoding === 'utf-8') {
-    return new TextEncoder().encode(text);
-  }
-  const reason = `encoding ${String(encoding)} is not utf8; encode the text yourself`;
-  throw new BlockError('EINVAL', { reason });
 }

@@ -42,7 +42,20 @@ export class RangeLocks<Holder extends RangeHolder> {
     this.#held[at] = this.#held[this.#held.length - 1];
     this.#held.pop();
     if (holder.isExclusive) this.#exclusive--;
-    for (let i = 0; i < this.#waiting.length; ) {
+    this.#grant(0, granted);
+  }
+
+  /** Takes a waiter out of the queue; those behind it may go now. */
+  forget(holder: Holder, granted: (holder: Holder) => void): void {
+    const at = this.#waiting.indexOf(holder);
+    if (at < 0) return;
+    this.#waiting.splice(at, 1);
+    if (holder.isExclusive) this.#exclusive--;
+    this.#grant(at, granted);
+  }
+
+  #grant(first: number, granted: (holder: Holder) => void): void {
+    for (let i = first; i < this.#waiting.length; ) {
       const next = this.#waiting[i];
       if (this.#conflicts(next, i)) {
         i++;
@@ -52,14 +65,6 @@ export class RangeLocks<Holder extends RangeHolder> {
       this.#held.push(next);
       granted(next);
     }
-  }
-
-  /** Takes a waiter out of the queue. */
-  forget(holder: Holder): void {
-    const at = this.#waiting.indexOf(holder);
-    if (at < 0) return;
-    this.#waiting.splice(at, 1);
-    if (holder.isExclusive) this.#exclusive--;
   }
 
   /** Against all holders, and the waiters before `ahead`. */

@@ -1,11 +1,10 @@
 import { assert } from '../base/assert.ts';
-import { Errno } from '../base/errno.ts';
 import { ProbePoint } from '../base/probe.ts';
 import { roundDown, roundUp } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import type { IovIter } from '../iter/iov-iter.ts';
-import { NO_MEMORY, sectorOf } from '../map/mapping.ts';
+import { COPY_INSTEAD, NO_MEMORY, sectorOf } from '../map/mapping.ts';
 import { type Piece, PiecePhase } from '../map/piece.ts';
 import { type CopyPolicy, MapReason } from '../map/verdict.ts';
 import type { BlockDevice } from './block-device.ts';
@@ -37,8 +36,25 @@ export function startTransfer(
       device.probe.hit(ProbePoint.MAP, transfer.traceId, mapping, verdict, reason, bytes);
     }
   }
-  if (!lockRange(device, transfer)) return;
-  advanceTransfer(device, transfer);
+  if (lockRange(device, transfer)) enter(device, transfer);
+}
+
+/** Called when a transfer that waited for its range has it. */
+export function startGranted(transfer: Transfer): void {
+  transfer.waitsForRange = false;
+  transfer.isLocked = true;
+  enter(transfer.device, transfer);
+}
+
+/** Behind those who wait for room already: a large transfer is not starved by small ones. */
+function enter(device: BlockDevice, transfer: Transfer): void {
+  if (device.waiting.length > 0 && needsBio(transfer)) waitForRoom(device, transfer);
+  else advanceTransfer(device, transfer);
+}
+
+function waitForRoom(device: BlockDevice, transfer: Transfer): void {
+  transfer.isWaiting = true;
+  device.waiting.push(transfer);
 }
 
 /** Writes enter their blocks; one that covers a block in part waits for it alone. */
@@ -58,21 +74,20 @@ function lockRange(device: BlockDevice, transfer: Transfer): boolean {
 /** Sends as many bios as there is room for; the rest waits in the device's queue. */
 export function advanceTransfer(device: BlockDevice, transfer: Transfer): void {
   if (transfer.state !== TransferState.ACTIVE || transfer.isWaiting) return;
-  device.queue.startPlug();
-  while (needsBio(transfer)) {
-    if (!sendBio(device, transfer)) {
-      if (transfer.stop !== 0) break; // Not for want of room: it can never be sent.
-      transfer.isWaiting = true;
-      device.waiting.push(transfer);
-      break;
-    }
-  }
-  device.queue.finishPlug(true);
-  if (!transfer.isWaiting) {
-    transfer.state = TransferState.DRAINING;
-    endIfDrained(device, transfer);
-  }
+  if (!sendBios(device, transfer)) waitForRoom(device, transfer);
   device.arm();
+}
+
+/** False: there is no room for the rest now. */
+function sendBios(device: BlockDevice, transfer: Transfer): boolean {
+  device.queue.startPlug();
+  let hasRoom = true;
+  while (hasRoom && needsBio(transfer)) hasRoom = sendBio(device, transfer);
+  device.queue.finishPlug(true);
+  if (!hasRoom) return false;
+  transfer.state = TransferState.DRAINING;
+  endIfDrained(device, transfer);
+  return true;
 }
 
 /** The last bio is gone (or there was none): the loop ends the transfer, never submit itself. */
@@ -88,7 +103,7 @@ function needsBio(transfer: Transfer): boolean {
   return transfer.sent < transfer.bytes;
 }
 
-/** False: no bio or no page now (or `transfer.stop` says why never). */
+/** False: no bio or no page now. True: on with it, unless `transfer.stop` says why not. */
 function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   if (!opHasData(transfer.op)) return sendRange(device, transfer);
   const { mapping } = transfer;
@@ -104,7 +119,10 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   piece.userAt = transfer.sent;
   piece.isPart = isPart;
   piece.isCopied = isPart || mapping.middleReason !== MapReason.FITS;
-  piece.userBytes = isPart ? Math.min(block - skip, left) : left - (left % block);
+  const whole = left - (left % block);
+  piece.userBytes = isPart
+    ? Math.min(block - skip, left)
+    : mapping.pieceBytesMax(at, whole, piece.isCopied);
   piece.bytes = isPart ? block : piece.userBytes;
   const vecs = mapping.vecsFor(piece.bytes, piece.isCopied);
   const bio = device.bios.acquire(transfer.op, sectorOf(piece.start), vecs);
@@ -116,8 +134,8 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   if (result !== 0) {
     device.bios.release(bio);
     device.givePiece(piece);
-    if (result !== NO_MEMORY) transfer.stop = result;
-    return false;
+    if (result !== NO_MEMORY && result !== COPY_INSTEAD) transfer.stop = result;
+    return result !== NO_MEMORY;
   }
   transfer.sent += piece.userBytes;
   if (isPart && transfer.op === BioOp.WRITE) readFirst(device, bio, piece);
@@ -161,26 +179,8 @@ function sendRange(device: BlockDevice, transfer: Transfer): boolean {
 
 /** After completions: everybody who waited tries again, in order, until one must go on waiting. */
 export function resumeWaiting(device: BlockDevice): void {
-  const count = device.waiting.length;
-  for (let i = 0; i < count; i++) {
-    const transfer = device.waiting.shift();
-    if (transfer === undefined) return;
-    transfer.isWaiting = false;
-    advanceTransfer(device, transfer);
-    if (transfer.isWaiting) {
-      // Back to the front: it was first.
-      device.waiting.pop();
-      device.waiting.unshift(transfer);
-      return;
-    }
+  const { waiting } = device;
+  while (waiting.length > 0 && sendBios(device, waiting[0])) {
+    (waiting.shift() as Transfer).isWaiting = false;
   }
-}
-
-/** Validates what only the device knows. 0, or a negative errno. */
-export function checkRange(device: BlockDevice, op: BioOp, position: number, bytes: number): number {
-  if (op === BioOp.READ || op === BioOp.FLUSH) return 0;
-  if (device.limits.read_only) return -Errno.EROFS;
-  const { fixedSize } = device.engine.info;
-  if (fixedSize && bytes > 0 && position >= device.engine.sizeBytes()) return -Errno.ENOSPC;
-  return 0;
 }

@@ -7,6 +7,7 @@ import { pageExists } from '../memory/region.unsafe.ts';
 import { Iovec, MAX_RW_COUNT, OUTSIDE } from './iovec.ts';
 import type { PageSource } from './page-source.ts';
 
+// The kinds before PAGES have segments; the others are one range that count alone bounds.
 export const IterKind = {
   /** Arrays of the program; those in an arena have page frames, the others none. */
   BYTES: 0,

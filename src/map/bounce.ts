@@ -1,6 +1,5 @@
 import { assert } from '../base/assert.ts';
 import { PAGE_BYTES } from '../base/units.ts';
-import { addSegment } from '../bio/bio-add.ts';
 import type { Bio } from '../bio/bio.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Arena } from '../memory/arena.ts';
@@ -9,7 +8,8 @@ import { HoldKind } from '../memory/holds.ts';
 
 // Own pages for a transfer that cannot use the program's. They satisfy the limits by construction:
 // whole folios, so no gap at any virtual boundary up to the folio; no larger than a segment and its
-// boundary window; and never more of them than the segments that one block needs.
+// boundary window; one row each, never joined, so that no cut falls inside one; and never more of
+// them than the segments that one block needs.
 
 /** Bytes of one bounced bio: more buys nothing (1 MiB copies at memory speed). */
 export const BOUNCE_BYTES_MAX = 1024 * 1024;
@@ -23,7 +23,12 @@ export function bounceOrder(limits: Limits): number {
 /** The smallest order that is free of sub-block cuts and gaps: usually 0. */
 export function bounceOrderMin(limits: Limits): number {
   const edge = Math.max(limits.logical_block_size, limits.virt_boundary_mask + 1, PAGE_BYTES);
-  return Math.min(Math.ceil(Math.log2(edge / PAGE_BYTES)), bounceOrder(limits));
+  return Math.min(orderFor(edge), bounceOrder(limits));
+}
+
+/** The order that holds `bytes`: 8193 → 2. */
+export function orderFor(bytes: number): number {
+  return Math.max(Math.ceil(Math.log2(bytes / PAGE_BYTES)), 0);
 }
 
 /**
@@ -32,13 +37,13 @@ export function bounceOrderMin(limits: Limits): number {
  * The contents are what the last user left: the caller overwrites or never shows them.
  */
 export function fillBounce(bio: Bio, bytes: number, limits: Limits, arena: Arena): number {
-  assert(bio.vcnt === 0, 'bounce: the bio is in use');
+  assert(bio.vcnt === 0 && bio.size === 0, 'bounce: the bio is in use');
   const least = bounceOrderMin(limits);
   const want = Math.min(bytes, BOUNCE_BYTES_MAX);
   let order = Math.min(bounceOrder(limits), orderFor(want));
   let got = 0;
   while (got < want && bio.vcnt < bio.maxVecs) {
-    order = Math.min(order, Math.max(orderFor(want - got), least));
+    order = Math.max(Math.min(order, orderFor(want - got)), least);
     const page = arena.getFolio(order);
     if (page < 0) {
       if (order <= least) break;
@@ -46,29 +51,27 @@ export function fillBounce(bio: Bio, bytes: number, limits: Limits, arena: Arena
       continue;
     }
     const take = Math.min(want - got, 2 ** order * PAGE_BYTES);
-    const added = addSegment(bio, page, 0, take, HoldKind.OWNED);
-    assert(added === take, 'bounce: a row was free');
+    addOwnRow(bio, page, take);
     got += take;
   }
   return got;
 }
 
-function orderFor(bytes: number): number {
-  return Math.max(Math.ceil(Math.log2(bytes / PAGE_BYTES)), 0);
+/** A row of its own, also beside its neighbour: a joined row would be cut anywhere. */
+export function addOwnRow(bio: Bio, page: number, bytes: number): void {
+  assert(bio.vcnt < bio.maxVecs, 'bounce: no row is free');
+  bio.table.set(bio.first + bio.vcnt, page, 0, bytes, HoldKind.OWNED);
+  bio.vcnt++;
+  bio.size += bytes;
 }
 
-/** Gives the pages of `fillBounce` back. Rows may have been joined, so folio by folio. */
+/** Gives the pages of `fillBounce` back. */
 export function freeBounce(bio: Bio, arena: Arena): void {
-  const { page, len, hold } = bio.table;
+  const { page, offset, hold } = bio.table;
   for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
     assert(hold[row] === HoldKind.OWNED, 'bounce: a page of somebody else');
-    const end = page[row] + Math.ceil(len[row] / PAGE_BYTES);
-    for (let at = page[row]; at < end; ) {
-      const pages = arena.folioPagesAt(at);
-      arena.putFolio(at);
-      at += pages;
-    }
+    arena.putFolio(page[row] + offset[row] / PAGE_BYTES);
   }
   bio.vcnt = 0;
+  bio.size = 0;
 }
-

@@ -1,8 +1,9 @@
 import { Errno } from '../base/errno.ts';
+import { PAGE_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
-import { SplitCause, SplitPoint, splitReadWrite, maxIoBytes } from '../bio/split-point.ts';
-import { isAligned } from '../iter/iter-align.ts';
+import { maxIoBytes, SplitCause, SplitPoint, splitReadWrite } from '../bio/split-point.ts';
 import type { IovIter } from '../iter/iov-iter.ts';
+import { hasOutside, isAligned } from '../iter/iter-align.ts';
 import type { Limits } from '../limits/limits.ts';
 import { type CopyPolicy, MapReason } from './verdict.ts';
 
@@ -24,7 +25,7 @@ export function decide(
   limits: Limits,
   policy: CopyPolicy,
 ): MapReason {
-  if (iter.isUserBacked && iter.iovec.outsideRows > 0) return MapReason.DETACHABLE;
+  if (hasOutside(iter)) return MapReason.DETACHABLE;
   if (policy === 'always') return MapReason.ASKED;
   if (position % blockBytes !== 0) return MapReason.OFFSET;
   if (iter.count % blockBytes !== 0) return MapReason.LENGTH;
@@ -36,10 +37,12 @@ const point = new SplitPoint();
 
 /**
  * Walks every cut that the queue would make of `bio`, which stays as it is. SEGMENTS or GAP when
- * one of them leaves no whole block, so that the device could never take it; else FITS.
+ * one of them leaves no whole block, so that the device could never take it; ADDRESS when what is
+ * behind the cut starts off dma_alignment (possible where that is coarser than a block); else FITS.
  * Two scattered rows of 512 bytes on a disk of 4 KiB blocks with max_segments 1: SEGMENTS.
  */
 export function decideBuilt(bio: Bio, limits: Limits): MapReason {
+  if (isOnePage(bio) && limits.dma_alignment < limits.logical_block_size) return MapReason.FITS;
   const { sector, size, row, done } = bio;
   let reason: MapReason = MapReason.FITS;
   while (reason === MapReason.FITS) {
@@ -47,14 +50,26 @@ export function decideBuilt(bio: Bio, limits: Limits): MapReason {
     point.cause = SplitCause.NONE;
     splitReadWrite(bio, limits, maxIoBytes(bio.sector, limits), point);
     if (point.bytes === 0) break;
-    if (point.bytes === -Errno.EINVAL) reason = reasonOf(point.cause);
-    else bio.advance(point.bytes);
+    if (point.bytes === -Errno.EINVAL) {
+      reason = reasonOf(point.cause);
+    } else {
+      bio.advance(point.bytes);
+      const start = bio.table.offset[bio.row] + bio.done;
+      if ((start & limits.dma_alignment) !== 0) reason = MapReason.ADDRESS;
+    }
   }
   bio.sector = sector;
   bio.size = size;
   bio.row = row;
   bio.done = done;
   return reason;
+}
+
+/** Every device takes whole blocks out of one page. */
+function isOnePage(bio: Bio): boolean {
+  if (bio.vcnt !== 1) return false;
+  const { offset, len } = bio.table;
+  return (offset[bio.first] % PAGE_BYTES) + len[bio.first] <= PAGE_BYTES;
 }
 
 function reasonOf(cause: SplitCause): MapReason {
@@ -78,8 +93,8 @@ export function refusal(reason: MapReason, limits: Limits, blockBytes: number): 
       );
     case MapReason.SEGMENTS:
       return (
-        `max_segments ${limits.max_segments} of these segments hold less than one block of ` +
-        `${limits.logical_block_size} bytes, ${never}`
+        `as many segments as max_segments ${limits.max_segments} allows hold less than one ` +
+        `block of ${limits.logical_block_size} bytes, ${never}`
       );
     case MapReason.GAP:
       return (

@@ -2,18 +2,25 @@ import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { type Probe, ProbePoint } from '../base/probe.ts';
 import { PAGE_BYTES, pagesSpanned, SECTOR_BYTES } from '../base/units.ts';
-import { addSegment, releasePages } from '../bio/bio-add.ts';
 import type { Bio } from '../bio/bio.ts';
+import { releasePages } from '../bio/bio-add.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { gatherBio } from '../bio/gather.ts';
-import { isAligned } from '../iter/iter-align.ts';
-import { copyFromIter, copyToIter } from '../iter/iter-copy.ts';
+import { maxIoBytes } from '../bio/split-point.ts';
+import { BVECS_PER_BIO_MAX } from '../bvec/bvec-table.ts';
 import { IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
+import { isAligned } from '../iter/iter-align.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Profile } from '../limits/profile.ts';
 import type { Arena } from '../memory/arena.ts';
-import { zeroPages } from '../memory/copy.ts';
-import { HoldKind } from '../memory/holds.ts';
+import {
+  alignRowBases,
+  copyFromRows,
+  copyIntoRows,
+  heldPagesOf,
+  pagesOf,
+  zeroRows,
+} from './bio-rows.ts';
 import { bounceOrder, fillBounce, freeBounce } from './bounce.ts';
 import type { BounceReserve } from './bounce-reserve.ts';
 import { decide, decideBuilt, type MapSide } from './decide.ts';
@@ -38,6 +45,8 @@ export const BOUNCE_PAGES_MAX = 8192;
 
 /** `fill` found no memory now: try again after a completion. */
 export const NO_MEMORY = -Errno.EAGAIN;
+/** Only the built bio showed that mapping breaks a limit: fill another one, `isCopied`. */
+export const COPY_INSTEAD = 1;
 
 /**
  * The submitter's side of one transfer: it decides map or copy, holds the program's pages, owns
@@ -124,17 +133,33 @@ export class Mapping {
     return isAligned(this.#scratch, mask, mask) ? MapReason.FITS : MapReason.ADDRESS;
   }
 
+  /** Bytes that one piece at `position` may have. */
+  pieceBytesMax(position: number, bytes: number, isCopied: boolean): number {
+    const { limits } = this.#context as MapContext;
+    // A cut at a block would leave own pages that start off dma_alignment: cut here, not later.
+    const isStrict = isCopied && limits.dma_alignment >= limits.logical_block_size;
+    return isStrict ? Math.min(bytes, maxIoBytes(sectorOf(position), limits)) : bytes;
+  }
+
   /** Segments that a bio for the next `bytes` may want. */
   vecsFor(bytes: number, isCopied: boolean): number {
-    const context = this.#context as MapContext;
-    if (!isCopied) return Math.min(Math.ceil(bytes / PAGE_BYTES) + 1, 256);
-    const folio = 2 ** bounceOrder(context.limits) * PAGE_BYTES;
-    return Math.min(Math.max(Math.ceil(bytes / folio), 4), 256);
+    const { limits, profile } = this.#context as MapContext;
+    if (isCopied) {
+      const folio = 2 ** bounceOrder(limits) * PAGE_BYTES;
+      return Math.min(Math.max(Math.ceil(bytes / folio), 4), BVECS_PER_BIO_MAX);
+    }
+    const { kind, nrSegs } = this.iter;
+    if (kind === IterKind.BVEC) return 0; // Borrows the rows of its owner.
+    // An array of the program is one range; other memory may change with every page.
+    const isRanges = kind === IterKind.BYTES && profile.gatherUnit === 'vecs';
+    const most = isRanges ? nrSegs : Math.ceil(bytes / PAGE_BYTES) + nrSegs;
+    return Math.min(most, BVECS_PER_BIO_MAX);
   }
 
   /**
    * Puts the next memory into `bio`: the program's pages, or own ones. Fills in `piece.bytes` and
-   * `piece.userBytes`, which may turn out less than asked. 0, NO_MEMORY, or a negative errno.
+   * `piece.userBytes`, which may turn out less than asked. 0, NO_MEMORY, COPY_INSTEAD, or a
+   * negative errno. Post: unless 0, the bio is empty and the iterator where it was.
    */
   fill(bio: Bio, piece: Piece): number {
     const result = piece.isCopied ? this.#fillCopy(bio, piece) : this.#fillMap(bio, piece);
@@ -146,114 +171,111 @@ export class Mapping {
   }
 
   #fillMap(bio: Bio, piece: Piece): number {
-    const context = this.#context as MapContext;
+    const { blockBytes, counters, limits, profile } = this.#context as MapContext;
     const all = this.iter.count;
     this.iter.truncate(piece.userBytes);
-    const result = gatherBio(bio, this.iter, context.blockBytes, context.profile);
+    const result = gatherBio(bio, this.iter, blockBytes, profile);
     this.iter.reexpand(all - bio.size);
+    if (result === -Errno.EFAULT && this.#isThere(blockBytes)) {
+      return this.#copyInstead(MapReason.SEGMENTS); // A whole block has more rows than a bio.
+    }
     if (result < 0) return result;
-    const built = context.profile.subBlockSplit === 'error' ? decideBuilt(bio, context.limits) : 0;
-    if (built !== MapReason.FITS) {
-      // Only the built bio has a true segment count. Undo it, and copy (reference 6.2).
-      this.iter.revert(bio.size);
-      releasePages(bio, false);
-      bio.size = 0;
-      if (this.reason === MapReason.FITS) this.reason = built;
-      this.middleReason = built;
-      if (this.#policy === 'never') return -Errno.EINVAL;
-      piece.isCopied = true;
-      return this.#fillCopy(bio, piece);
+    if (profile.subBlockSplit === 'error') {
+      const isBased = alignRowBases(bio, limits.virt_boundary_mask);
+      const built = isBased ? decideBuilt(bio, limits) : MapReason.GAP;
+      if (built !== MapReason.FITS) {
+        // Only the built bio has a true segment count. Undo it, and copy (reference 6.2).
+        this.iter.revert(bio.size);
+        releasePages(bio, false);
+        bio.size = 0;
+        return this.#copyInstead(built);
+      }
     }
     piece.bytes = bio.size;
     piece.userBytes = bio.size;
     const pages = heldPagesOf(bio);
     this.pagesHeld += pages;
-    context.counters.hold(pages);
+    counters.hold(pages);
     return 0;
+  }
+
+  /** True when the next `bytes` of memory can be had at all. */
+  #isThere(bytes: number): boolean {
+    this.#scratch.assign(this.iter);
+    if (pinForCopy(this.#scratch, bytes) < 0) return false;
+    this.#scratch.assign(this.iter);
+    unpinAfterCopy(this.#scratch, bytes);
+    return true;
+  }
+
+  /** The rest of the transfer is copied as well: what made it would make it again. */
+  #copyInstead(reason: MapReason): number {
+    if (this.reason === MapReason.FITS) this.reason = reason;
+    this.middleReason = reason;
+    if (this.#policy === 'never') return -Errno.EINVAL;
+    this.probe?.hit(ProbePoint.MAP, this.traceId, this, this.verdict, reason, this.iter.count);
+    return COPY_INSTEAD;
   }
 
   #fillCopy(bio: Bio, piece: Piece): number {
     const context = this.#context as MapContext;
     const got = this.#ownPages(bio, piece);
     if (got === 0) return NO_MEMORY;
-    if (got < piece.bytes) {
-      // Less than asked: whole blocks, the rest is another piece.
-      const keep = got - (got % context.blockBytes);
-      assert(keep > 0 && piece.skip < keep, 'mapping: a bounce folio is smaller than a block');
-      piece.bytes = keep;
-      piece.userBytes = Math.min(piece.userBytes, keep - piece.skip);
-      bio.size = keep; // The pages behind it stay in the bio's rows and are freed with them.
-    }
-    const { userBytes, skip } = piece;
+    // Less than asked: the rest is another piece.
+    piece.userBytes = Math.min(piece.userBytes, got - piece.skip);
+    piece.bytes = got;
     context.counters.bounce(pagesOf(bio));
-    piece.isPinned = this.op === BioOp.READ || skip !== 0 || userBytes !== piece.bytes;
-    if (piece.isPinned) {
-      // A read is copied back at its end, a part of a block goes in after the block was read.
-      const pins = pinForCopy(this.iter, userBytes);
-      if (pins < 0) return this.#undoCopy(bio, piece);
-      this.pagesHeld += pins;
-      context.counters.hold(pins);
-      return 0;
+    // Pinned, so that memory that was released before the call is found out, whoever has it now.
+    const pins = pinForCopy(this.iter, piece.userBytes);
+    if (pins < 0) {
+      this.#faulted();
+      this.#freeOwn(bio, piece);
+      return -Errno.EFAULT;
     }
-    if (!this.copyIn(bio, piece)) return this.#undoCopy(bio, piece);
-    this.iter.advance(userBytes);
-    return 0;
-  }
-
-  #ownPages(bio: Bio, piece: Piece): number {
-    const context = this.#context as MapContext;
-    // Enough is in flight: its end is what this piece waits for.
-    if (context.counters.bouncePages >= BOUNCE_PAGES_MAX) return 0;
-    const got = fillBounce(bio, piece.bytes, context.limits, context.arena);
-    const { reserve } = context;
-    if (got > 0 || reserve.isTaken) return got;
-    reserve.isTaken = true;
-    piece.usesReserve = true;
-    const take = Math.min(piece.bytes, reserve.bytes);
-    addSegment(bio, reserve.page, 0, take, HoldKind.OWNED);
-    return take;
-  }
-
-  /** The program's memory is gone. */
-  #undoCopy(bio: Bio, piece: Piece): number {
+    this.pagesHeld += pins;
+    context.counters.hold(pins);
+    // A read is copied back at its end, a part of a block goes in after the block was read.
+    piece.isPinned = this.op === BioOp.READ || piece.userBytes !== piece.bytes;
+    if (piece.isPinned) return 0;
+    const isCopied = this.copyIn(bio, piece);
+    this.#unpin(piece);
+    if (isCopied) return 0;
+    this.iter.revert(piece.userBytes);
     this.#freeOwn(bio, piece);
     return -Errno.EFAULT;
   }
 
+  /** Whole blocks of own pages, at most `piece.bytes`; 0 when there are none now. */
+  #ownPages(bio: Bio, piece: Piece): number {
+    const { arena, blockBytes, limits, profile, reserve } = this.#context as MapContext;
+    let got = fillBounce(bio, piece.bytes, limits, arena);
+    if (got < blockBytes && got < piece.bytes) {
+      freeBounce(bio, arena);
+      piece.usesReserve = !reserve.isTaken;
+      got = reserve.take(bio, piece.bytes);
+    }
+    if (got === 0) return 0;
+    if (got < piece.bytes) got -= got % blockBytes;
+    assert(got > piece.skip, 'mapping: a bounce folio is smaller than a block');
+    bio.size = got; // Pages behind it stay in the bio's rows and are freed with them.
+    if (profile.subBlockSplit === 'error') alignRowBases(bio, limits.virt_boundary_mask);
+    return got;
+  }
+
   /** The user's bytes of `piece` into its own pages. False when their memory is gone. */
   copyIn(bio: Bio, piece: Piece): boolean {
-    const context = this.#context as MapContext;
-    const { page, offset, len } = bio.table;
-    const scratch = this.#userMemory(piece);
-    let skip = piece.skip;
-    let left = piece.userBytes;
-    for (let row = bio.first; left > 0; row++) {
-      const take = Math.min(len[row] - skip, left);
-      if (take > 0) {
-        const done = copyFromIter(scratch, page[row], offset[row] + skip, take);
-        if (done < take) {
-          this.#faulted();
-          return false;
-        }
-        left -= take;
-      }
-      skip = Math.max(skip - len[row], 0);
+    const { skip, userBytes } = piece;
+    if (copyIntoRows(bio, skip, this.#userMemory(piece), userBytes) < userBytes) {
+      this.#faulted();
+      return false;
     }
-    context.counters.bytesCopied[this.#pieceReason(piece)] += piece.userBytes;
-    this.#probeCopy(piece, 0);
+    this.#count(piece, userBytes, 0);
     return true;
   }
 
   /** What a short read did not deliver of the block to be written is zeros, as at a file's end. */
   zeroBehind(bio: Bio, valid: number, bytes: number): void {
-    const { page, offset, len } = bio.table;
-    let at = 0;
-    for (let row = bio.first; at < bytes; row++) {
-      const from = Math.max(valid - at, 0);
-      const to = Math.min(len[row], bytes - at);
-      if (from < to) zeroPages(page[row], offset[row] + from, to - from);
-      at += len[row];
-    }
+    zeroRows(bio, valid, bytes);
   }
 
   /**
@@ -282,24 +304,9 @@ export class Mapping {
   }
 
   #copyBack(bio: Bio, piece: Piece, bytes: number): void {
-    const context = this.#context as MapContext;
-    const { page, offset, len } = bio.table;
-    const scratch = this.#userMemory(piece);
-    let skip = piece.skip;
-    let left = bytes;
-    for (let row = bio.first; left > 0; row++) {
-      const take = Math.min(len[row] - skip, left);
-      if (take > 0) {
-        if (copyToIter(scratch, page[row], offset[row] + skip, take) < take) {
-          this.#faulted();
-          break;
-        }
-        left -= take;
-      }
-      skip = Math.max(skip - len[row], 0);
-    }
-    context.counters.bytesCopied[this.#pieceReason(piece)] += bytes - left;
-    this.#probeCopy(piece, 1);
+    const done = copyFromRows(bio, piece.skip, this.#userMemory(piece), bytes);
+    if (done < bytes) this.#faulted();
+    this.#count(piece, done, 1);
   }
 
   #unpin(piece: Piece): void {
@@ -318,25 +325,16 @@ export class Mapping {
   #freeOwn(bio: Bio, piece: Piece): void {
     const context = this.#context as MapContext;
     context.counters.bounce(-pagesOf(bio));
-    if (piece.usesReserve) {
-      piece.usesReserve = false;
-      context.reserve.isTaken = false;
-      bio.vcnt = 0;
-    } else {
-      freeBounce(bio, context.arena);
-    }
-  }
-
-  #pieceReason(piece: Piece): MapReason {
-    if (piece.isPart) return piece.skip !== 0 ? MapReason.OFFSET : MapReason.LENGTH;
-    return this.middleReason;
+    if (piece.usesReserve) context.reserve.giveBack(bio);
+    else freeBounce(bio, context.arena);
+    piece.usesReserve = false;
   }
 
   /** Memory of the program went away between the call and the copy. */
   #faulted(): void {
     if (this.status === 0) this.status = -Errno.EFAULT;
+    if (this.#origin.kind !== IterKind.BYTES || this.detachedSegment >= 0) return;
     const { iovec } = this.#origin;
-    if (this.#origin.kind !== IterKind.BYTES) return;
     for (let i = 0; i < iovec.rows; i++) {
       const view = iovec.views[i];
       if (view !== null && view !== undefined && view.length < iovec.len[i]) {
@@ -360,6 +358,15 @@ export class Mapping {
     return Math.min(Math.max(this.shortAt - this.position, 0), this.bytes);
   }
 
+  /** Forgets how the last transfer ended: the next one may have no memory, so no `start`. */
+  reset(): void {
+    this.status = 0;
+    this.reason = MapReason.FITS;
+    this.middleReason = MapReason.FITS;
+    this.detachedSegment = -1;
+    this.probe = null;
+  }
+
   get direction(): IterDirection {
     return this.op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
   }
@@ -372,31 +379,18 @@ export class Mapping {
     }
   }
 
-  #probeCopy(piece: Piece, back: number): void {
-    if (this.probe === null) return;
-    const reason = this.#pieceReason(piece);
-    this.probe.hit(ProbePoint.COPY, this.traceId, this, reason, piece.userBytes, back);
+  #count(piece: Piece, bytes: number, back: number): void {
+    const reason = this.#reasonOf(piece);
+    (this.#context as MapContext).counters.bytesCopied[reason] += bytes;
+    this.probe?.hit(ProbePoint.COPY, this.traceId, this, reason, bytes, back);
   }
-}
 
-/** Pages that the rows of `bio` span. */
-function pagesOf(bio: Bio): number {
-  const { offset, len } = bio.table;
-  let pages = 0;
-  for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
-    pages += pagesSpanned(offset[row], len[row]);
+  /** A part of a block is copied for its edge, unless all of the transfer is copied anyway. */
+  #reasonOf(piece: Piece): MapReason {
+    const isAll = this.reason === MapReason.DETACHABLE || this.reason === MapReason.ASKED;
+    if (!piece.isPart || isAll) return this.middleReason;
+    return piece.skip !== 0 ? MapReason.OFFSET : MapReason.LENGTH;
   }
-  return pages;
-}
-
-/** Of these, the ones that are counted at their folio. */
-function heldPagesOf(bio: Bio): number {
-  const { offset, len, hold } = bio.table;
-  let pages = 0;
-  for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
-    if (hold[row] !== HoldKind.BORROWED) pages += pagesSpanned(offset[row], len[row]);
-  }
-  return pages;
 }
 
 /** 512-byte units of a byte position; exact for any byte, because 512 is a power of two. */

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { pagesSpanned } from '../base/units.ts';
-import { IterKind, type IovIter } from '../iter/iov-iter.ts';
+import { type IovIter, IterKind } from '../iter/iov-iter.ts';
 import { Access } from '../memory/address-space.ts';
 import { pinPages, unpinPages } from '../memory/holds.ts';
 

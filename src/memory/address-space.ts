@@ -1,6 +1,6 @@
 import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES } from '../base/units.ts';
-import { pinPages, getPages } from './holds.ts';
+import { getPages, pinPages } from './holds.ts';
 import { pageExists } from './region.unsafe.ts';
 
 /** What a transfer does to the memory: a device that reads a disk writes the memory. */

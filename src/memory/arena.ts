@@ -6,7 +6,7 @@ import { Buddy, ORDER_MAX } from './buddy.ts';
 import { adoptRegion, createRegion, REGION_BYTES_MAX, type Region } from './region.unsafe.ts';
 
 export interface ArenaOptions {
-  /** Byte budget; rounded up to 64 KiB. Default 256 MiB. At most 4 GiB a region. */
+  /** Byte budget, of which whole pages are used. Default 256 MiB, at most 4 GiB. */
   readonly maxBytes?: number;
   /** Named in errors and leak reports. */
   readonly label?: string;
@@ -44,6 +44,7 @@ export class Arena {
   readonly #buffers = new Set<ArenaBuffer>();
   #usedFrames = 0;
   #usedFramesMost = 0;
+  readonly #failures: number[] = new Array(ORDER_MAX + 1).fill(0);
 
   constructor(options: ArenaOptions = {}) {
     const maxBytes = options.maxBytes ?? 256 * MIB;
@@ -93,13 +94,19 @@ export class Arena {
     this.#buffers.delete(buffer);
   };
 
-  /** Memory of the program that cannot be detached gets frame numbers of its own. */
+  /**
+   * Memory of the program that cannot be detached gets frame numbers of its own, until every
+   * buffer made of it is released and its last hold is gone.
+   */
   adopt(buffer: SharedArrayBuffer, label = 'adopted'): ArenaBuffer {
     const region = adoptRegion(buffer);
     const place = this.#places ? new Error('adopted here') : null;
     const page = region.firstPage;
     const bytes = buffer.byteLength;
-    return new ArenaBuffer(region, page, region.framesMax, bytes, label, place, this.#forget);
+    const frames = region.framesMax;
+    const adopted = new ArenaBuffer(region, page, frames, bytes, label, place, this.#forget);
+    this.#buffers.add(adopted);
+    return adopted;
   }
 
   /**
@@ -109,7 +116,10 @@ export class Arena {
   getFolio(order: number): number {
     let head = this.#buddy.take(order);
     if (head < 0 && this.#grow(2 ** order)) head = this.#buddy.take(order);
-    if (head < 0) return -1;
+    if (head < 0) {
+      if (this.#buddy.freeFrames >= 2 ** order) this.#failures[order]++;
+      return -1;
+    }
     this.region.refs[head] = 1;
     this.#use(2 ** order);
     return this.region.firstPage + head;
@@ -145,7 +155,7 @@ export class Arena {
       freeBytes: this.#buddy.freeFrames * PAGE_BYTES,
       pinnedPages: this.region.pinnedPages,
       buffers: this.#buffers.size,
-      failuresByOrder: [...this.#buddy.failures],
+      failuresByOrder: [...this.#failures],
     };
   }
 
@@ -171,29 +181,22 @@ export class Arena {
   }
 
   #allocFrames(frames: number): number {
-    const largest = 2 ** ORDER_MAX;
-    if (frames > largest) return this.#allocRun(Math.ceil(frames / largest), frames);
     const order = Math.ceil(Math.log2(frames));
-    const page = this.getFolio(order);
-    if (page < 0) return -1;
+    const page = order <= ORDER_MAX ? this.getFolio(order) : -1;
+    if (page < 0) return this.#allocRun(frames);
     const head = page - this.region.firstPage;
     this.#trim(head, order, frames);
     return head;
   }
 
-  #allocRun(count: number, frames: number): number {
-    let first = this.#buddy.takeRun(count);
-    if (first < 0) {
-      const largest = 2 ** ORDER_MAX;
-      const start = Math.ceil(this.#buddy.endFrame / largest) * largest;
-      if (!this.#growTo(start + count * largest)) return -1;
-      first = this.#buddy.takeRun(count);
-      if (first < 0) return -1;
-    }
-    this.#use(count * 2 ** ORDER_MAX);
-    for (let i = 0; i < count; i++) this.region.refs[first + i * 2 ** ORDER_MAX] = 1;
-    const last = first + (count - 1) * 2 ** ORDER_MAX;
-    this.#trim(last, ORDER_MAX, frames - (count - 1) * 2 ** ORDER_MAX);
+  /** Frames in a row that no single folio serves. */
+  #allocRun(frames: number): number {
+    let first = this.#buddy.takeRun(frames);
+    if (first < 0 && this.#grow(frames)) first = this.#buddy.takeRun(frames);
+    if (first < 0) return -1;
+    const { refs, order } = this.region;
+    for (let head = first; head < first + frames; head += 2 ** order[head]) refs[head] = 1;
+    this.#use(frames);
     return first;
   }
 
@@ -225,20 +228,19 @@ export class Arena {
     this.#buddy.give(head);
   }
 
+  /** Makes room for a folio of `frames`, as far as budget and host allow. True: there is more. */
   #grow(frames: number): boolean {
-    const step = Math.max(frames * 2, GROW_BYTES / PAGE_BYTES);
-    const end = this.#buddy.endFrame;
-    return this.#growTo(end + step) || this.#growTo(this.region.framesMax);
+    const before = this.#buddy.endFrame;
+    const spare = Math.max(frames * 2, GROW_BYTES / PAGE_BYTES);
+    if (!this.#growTo(before + spare)) this.#growTo(before + frames);
+    return this.#buddy.endFrame > before;
   }
 
+  /** Up to `frames` in all, or to the end of the budget. False: there are fewer. */
   #growTo(frames: number): boolean {
-    const budget = Math.floor(this.maxBytes / PAGE_BYTES);
-    const before = this.#buddy.endFrame;
-    if (frames > budget && before >= budget) return false;
-    const end = Math.min(frames, budget);
-    if (end <= before || !this.region.grow(end)) return false;
-    this.#buddy.extend(end);
-    return end >= frames;
+    const end = Math.min(frames, Math.floor(this.maxBytes / PAGE_BYTES));
+    if (end > this.#buddy.endFrame && this.region.grow(end)) this.#buddy.extend(end);
+    return this.#buddy.endFrame >= frames;
   }
 }
 

@@ -15,8 +15,6 @@ export class Buddy {
   /** Frames from here on were never handed out. */
   #end = 0;
   #freeFrames = 0;
-  /** How often an order could not be served although enough frames were free: fragmentation. */
-  readonly failures = new Float64Array(ORDER_MAX + 1);
 
   constructor(region: Region) {
     this.#region = region;
@@ -38,7 +36,7 @@ export class Buddy {
       const order = largestOrder(this.#end, end - this.#end);
       const frame = this.#end;
       this.#end += 2 ** order;
-      this.#push(frame, order);
+      this.#join(frame, order);
     }
   }
 
@@ -47,10 +45,7 @@ export class Buddy {
     assert(order >= 0 && order <= ORDER_MAX, 'buddy: order outside 0..10');
     let from = order;
     while (from <= ORDER_MAX && this.#first[from] === NONE) from++;
-    if (from > ORDER_MAX) {
-      if (this.#freeFrames >= 2 ** order) this.failures[order] = (this.failures[order] as number) + 1;
-      return NONE;
-    }
+    if (from > ORDER_MAX) return NONE;
     const head = this.#first[from] as number;
     this.#unlink(head, from);
     while (from > order) {
@@ -91,17 +86,22 @@ export class Buddy {
     return true;
   }
 
-  /** `count` consecutive largest folios, or -1: for buffers above 4 MiB. */
-  takeRun(count: number): number {
-    const size = 2 ** ORDER_MAX;
+  /**
+   * The first `frames` free frames in a row, as folios, or -1: for buffers above 4 MiB and for
+   * memory that is nearly full. Walks folio by folio, so it is for the control plane.
+   */
+  takeRun(frames: number): number {
+    const { state, order } = this.#region;
     let run = 0;
-    for (let head = 0; head + size <= this.#end; head += size) {
-      const region = this.#region;
-      const free = region.state[head] === FrameState.FREE && region.order[head] === ORDER_MAX;
-      run = free ? run + 1 : 0;
-      if (run < count) continue;
-      const first = head - (count - 1) * size;
-      for (let i = 0; i < count; i++) this.takeAt(first + i * size, ORDER_MAX);
+    for (let head = 0; head < this.#end; head += 2 ** order[head]) {
+      run = state[head] === FrameState.FREE ? run + 2 ** order[head] : 0;
+      if (run < frames) continue;
+      const first = head + 2 ** order[head] - run;
+      const end = first + frames;
+      // An aligned block that is free all over lies in one free folio: neighbours were joined.
+      for (let at = first; at < end; at += 2 ** order[at]) {
+        assert(this.takeAt(at, largestOrder(at, end - at)), 'buddy: a free run is not free');
+      }
       return first;
     }
     return NONE;
@@ -122,9 +122,15 @@ export class Buddy {
     const region = this.#region;
     assert(region.state[head] === FrameState.USED, 'buddy: released twice');
     assert(region.refs[head] === 0 && region.pins[head] === 0, 'buddy: released with holds');
-    let order = region.order[head] as number;
-    let at = head;
     region.state[head] = FrameState.ABSENT;
+    this.#join(head, region.order[head]);
+  }
+
+  /** Frees the frames of a folio and joins them with every equal neighbour that is free. */
+  #join(head: number, headOrder: number): void {
+    const region = this.#region;
+    let order = headOrder;
+    let at = head;
     while (order < ORDER_MAX) {
       const size = 2 ** order;
       const twin = at % (2 * size) === 0 ? at + size : at - size;

@@ -14,7 +14,13 @@ export function copyPages(
   srcOffset: number,
   bytes: number,
 ): void {
-  copyBetween(regionOf(dstPage), byteAt(dstPage, dstOffset), regionOf(srcPage), byteAt(srcPage, srcOffset), bytes);
+  copyBetween(
+    regionOf(dstPage),
+    byteAt(dstPage, dstOffset),
+    regionOf(srcPage),
+    byteAt(srcPage, srcOffset),
+    bytes,
+  );
 }
 
 /** The same by region and byte position, for engines whose storage is a region. */
@@ -105,6 +111,7 @@ export function pagesAreEqual(
   const b = regionOf(bPage);
   const aAt = byteAt(aPage, aOffset);
   const bAt = byteAt(bPage, bOffset);
+  assert(aAt + bytes <= a.u8.length && bAt + bytes <= b.u8.length, 'pagesAreEqual: outside');
   const kernels = kernelsFor(a, b);
   if (kernels !== null) return kernels.equal(aAt, bAt, bytes) === 1;
   for (let i = 0; i < bytes; i++) if (a.u8[aAt + i] !== b.u8[bAt + i]) return false;

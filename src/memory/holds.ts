@@ -40,10 +40,10 @@ export function pinPages(page: number, pages: number): number {
   let frame = frameOf(page);
   const end = frame + pages;
   while (frame < end) {
-    const head = headOf(region, frame);
-    if (frame >= region.frames || !isAlive(region, head)) break;
-    const count = Math.min(end, folioEnd(region, head)) - frame;
-    region.pins[head] = (region.pins[head] as number) + count;
+    const alive = aliveFrames(region, frame);
+    if (alive <= 0) break;
+    const count = Math.min(end - frame, alive);
+    region.pins[headOf(region, frame)] += count;
     frame += count;
   }
   const pinned = frame - (end - pages);
@@ -57,6 +57,8 @@ export function unpinPages(page: number, pages: number): void {
   const region = regionOf(page);
   let frame = frameOf(page);
   const end = frame + pages;
+  region.pinnedPages -= pages;
+  pinTotals.released += pages;
   while (frame < end) {
     const head = headOf(region, frame);
     const count = Math.min(end, folioEnd(region, head)) - frame;
@@ -66,8 +68,6 @@ export function unpinPages(page: number, pages: number): void {
     frame += count;
     if (left === 0 && region.refs[head] === 0) freed(region, head);
   }
-  region.pinnedPages -= pages;
-  pinTotals.released += pages;
 }
 
 /** One reference on each page of the range, as `get_page` takes it. */
@@ -76,10 +76,10 @@ export function getPages(page: number, pages: number): number {
   let frame = frameOf(page);
   const end = frame + pages;
   while (frame < end) {
-    const head = headOf(region, frame);
-    if (frame >= region.frames || !isAlive(region, head)) break;
-    const count = Math.min(end, folioEnd(region, head)) - frame;
-    region.refs[head] = (region.refs[head] as number) + count;
+    const alive = aliveFrames(region, frame);
+    if (alive <= 0) break;
+    const count = Math.min(end - frame, alive);
+    region.refs[headOf(region, frame)] += count;
     frame += count;
   }
   return frame - (end - pages);
@@ -106,10 +106,17 @@ export function releaseHold(kind: HoldKind, page: number, pages: number): void {
   else if (kind === HoldKind.REFERENCED) putPages(page, pages);
 }
 
-function isAlive(region: Region, head: number): boolean {
-  const state = region.state[head] as number;
-  if (state !== FrameState.USED && state !== FrameState.ADOPTED) return false;
-  return (region.refs[head] as number) > 0 || (region.pins[head] as number) > 0;
+/**
+ * Frames from `frame` to the end of its folio; <= 0 when nobody holds it. A free frame may still
+ * name the head of a folio that was cut since; that folio then ends before the frame.
+ */
+function aliveFrames(region: Region, frame: number): number {
+  if (frame >= region.frames) return 0;
+  const head = headOf(region, frame);
+  const state = region.state[head];
+  if (state !== FrameState.USED && state !== FrameState.ADOPTED) return 0;
+  if (region.refs[head] === 0 && region.pins[head] === 0) return 0;
+  return folioEnd(region, head) - frame;
 }
 
 function freed(region: Region, head: number): void {

@@ -75,11 +75,25 @@ function scan(step: number, bytes: number, test: number[], advance: number[]): n
   return [
     ...BLOCK,
     ...LOOP,
-    ...get(bytes), ...i32(step), GE_U, 0x45, BR_IF, 1, // leave when bytes < step
-    ...test, 0x04, 0x40, ...i32(0), RETURN, END, // a difference: return 0
+    ...get(bytes),
+    ...i32(step),
+    GE_U,
+    0x45,
+    BR_IF,
+    1, // leave when bytes < step
+    ...test,
+    0x04,
+    0x40,
+    ...i32(0),
+    RETURN,
+    END, // a difference: return 0
     ...advance,
-    ...get(bytes), ...i32(step), SUB, ...set(bytes),
-    BR, 0,
+    ...get(bytes),
+    ...i32(step),
+    SUB,
+    ...set(bytes),
+    BR,
+    0,
     END,
     END,
   ];
@@ -106,8 +120,17 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
   const copy = [...get(0), ...get(1), ...get(2), 0xfc, 0x0a, 0, 1];
   const fill = [...get(0), ...get(1), ...get(2), 0xfc, 0x0b, 0];
   const or4 = [
-    ...get(0), ...load64(0, 0), ...get(0), ...load64(0, 8), I64_OR,
-    ...get(0), ...load64(0, 16), I64_OR, ...get(0), ...load64(0, 24), I64_OR,
+    ...get(0),
+    ...load64(0, 0),
+    ...get(0),
+    ...load64(0, 8),
+    I64_OR,
+    ...get(0),
+    ...load64(0, 16),
+    I64_OR,
+    ...get(0),
+    ...load64(0, 24),
+    I64_OR,
   ];
   const isZero = [
     ...scan(32, 1, [...or4, I64_EQZ, 0x45], step(0, 32)),
@@ -125,7 +148,14 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
     return [...leb(body.length), ...body];
   });
   return new Uint8Array([
-    0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
+    0x00,
+    0x61,
+    0x73,
+    0x6d,
+    1,
+    0,
+    0,
+    0,
     ...section(1, types),
     ...section(2, imports),
     ...section(3, functions),

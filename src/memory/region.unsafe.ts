@@ -52,6 +52,8 @@ export class Region {
   /** Called with the head frame when the last hold of a folio went. */
   onFree: ((head: number) => void) | null = null;
   pinnedPages = 0;
+  /** Adopted memory: frames with a hold. The window goes with the last. */
+  heldFrames = 0;
 
   constructor(index: number, framesMax: number, memory: WebAssembly.Memory | SharedArrayBuffer) {
     this.index = index;
@@ -92,6 +94,12 @@ export class Region {
   [Symbol.dispose](): void {
     assert(this.pinnedPages === 0, 'region: released while pages are pinned');
     regions[this.index] = null;
+    // Another region gets these frame numbers: no cache may still lead here, nor keep the memory.
+    if (lastRegion === this) {
+      lastBuffer = null;
+      lastRegion = null;
+    }
+    forgetKernels(this.index);
   }
 }
 
@@ -162,7 +170,7 @@ export function createRegion(bytes: number, bytesMax: number): Region {
 /** Gives memory of the program that can be neither detached nor resized its own frame numbers. */
 export function adoptRegion(buffer: SharedArrayBuffer): Region {
   const known = regionOfBuffer(buffer);
-  if (known !== null) return known;
+  if (known !== null) return adoptAgain(known);
   if (buffer.growable) {
     const reason = 'a growable SharedArrayBuffer can change under a transfer; use a fixed one';
     throw new BlockError('EINVAL', { reason });
@@ -174,8 +182,26 @@ export function adoptRegion(buffer: SharedArrayBuffer): Region {
   const region = new Region(freeWindow(), Math.ceil(buffer.byteLength / PAGE_BYTES), buffer);
   region.state.fill(FrameState.ADOPTED);
   region.refs.fill(1);
+  region.heldFrames = region.frames;
+  region.onFree = () => {
+    region.heldFrames--;
+    if (region.heldFrames === 0) region[Symbol.dispose]();
+  };
   regions[region.index] = region;
   buffers.set(buffer, region);
+  return region;
+}
+
+/** One more reference on each frame, for one more buffer. */
+function adoptAgain(region: Region): Region {
+  if (region.memory !== null) {
+    const reason = 'this memory belongs to an arena, so it has page frames already';
+    throw new BlockError('EINVAL', { reason });
+  }
+  for (let frame = 0; frame < region.frames; frame++) {
+    if (region.refs[frame] === 0 && region.pins[frame] === 0) region.heldFrames++;
+    region.refs[frame]++;
+  }
   return region;
 }
 
@@ -183,24 +209,28 @@ export function adoptRegion(buffer: SharedArrayBuffer): Region {
 const pairs = new Map<number, Kernels>();
 let pairKey = -1;
 let pairKernels: Kernels | null = null;
-const pairMemories = new Map<number, readonly [WebAssembly.Memory, WebAssembly.Memory]>();
 
 /** Kernels that write to `dst` and read from `src`; null when one of them is adopted memory. */
 export function kernelsFor(dst: Region, src: Region): Kernels | null {
   const key = dst.index * REGIONS_MAX + src.index;
+  if (key === pairKey) return pairKernels;
   if (dst.memory === null || src.memory === null) return null;
-  const known = pairMemories.get(key);
-  const fresh = known !== undefined && known[0] === dst.memory && known[1] === src.memory;
-  if (fresh && key === pairKey) return pairKernels;
-  let kernels = fresh ? pairs.get(key) : undefined;
+  let kernels = pairs.get(key);
   if (kernels === undefined) {
     kernels = instantiateKernels(dst.memory, src.memory);
     pairs.set(key, kernels);
-    pairMemories.set(key, [dst.memory, src.memory]);
   }
   pairKey = key;
   pairKernels = kernels;
   return kernels;
+}
+
+function forgetKernels(index: number): void {
+  pairKey = -1;
+  pairKernels = null;
+  for (const key of pairs.keys()) {
+    if (Math.floor(key / REGIONS_MAX) === index || key % REGIONS_MAX === index) pairs.delete(key);
+  }
 }
 
 /** Byte position of (page, offset) in its region's memory. */

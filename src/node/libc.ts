@@ -7,7 +7,7 @@ export interface Libc {
   fallocate(fd: number, mode: number, start: number, bytes: number): number;
   /** Of the last call on this thread. */
   errno(): number;
-  /** The two that may take long, on a thread of their own; null where the library has no such call. */
+  /** The two that may take long, on another thread; null where the library cannot. */
   readonly later: LibcLater | null;
 }
 

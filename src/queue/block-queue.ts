@@ -11,8 +11,9 @@ import type { Profile } from '../limits/profile.ts';
 import { MergeResult, tryMerge } from './merge.ts';
 import { PLUG_REQUESTS_MAX, Plug } from './plug.ts';
 import { QueueCounters } from './queue-counters.ts';
-import type { Request } from './request.ts';
+import { advanceRequest, type Request } from './request.ts';
 import type { RequestTable } from './request-table.ts';
+import { WaitingList } from './waiting-list.ts';
 
 /** Where requests go: the part of the engine contract that the queue needs. */
 export interface RequestSink {
@@ -50,10 +51,7 @@ export class BlockQueue {
   /** Bios not yet made into requests, in order. */
   #pendingFirst: Bio | null = null;
   #pendingLast: Bio | null = null;
-  /** Requests that the engine had no room for, in order. */
-  #waitingFirst: Request | null = null;
-  #waitingLast: Request | null = null;
-  #waitingCount = 0;
+  readonly #waiting = new WaitingList();
   #failedFirst: Bio | null = null;
   #failedLast: Bio | null = null;
   #inFlight = 0;
@@ -75,7 +73,7 @@ export class BlockQueue {
 
   /** True when bios wait for a tag, a split or room at the engine. */
   get isBlocked(): boolean {
-    return this.#pendingFirst !== null || this.#waitingFirst !== null;
+    return this.#pendingFirst !== null || this.#waiting.first !== null;
   }
 
   get hasFailed(): boolean {
@@ -138,7 +136,7 @@ export class BlockQueue {
 
   /** Sends the rest of a short transfer again, after `leaveEngine`. */
   requeue(request: Request, bytesDone: number): void {
-    assert(bytesDone > 0 && bytesDone < request.bytes, 'queue: requeue without progress');
+    assert(!request.inFlight, 'queue: requeue of what the engine still owns');
     this.counters.requeues++;
     advanceRequest(request, bytesDone);
     if (this.probe !== null) {
@@ -151,7 +149,7 @@ export class BlockQueue {
   /** After completions: room at the engine and free tags. Issues what waited. */
   resume(): void {
     this.#issueWaiting();
-    if (this.#waitingFirst === null && this.#pendingFirst !== null) {
+    if (this.#waiting.first === null && this.#pendingFirst !== null) {
       this.startPlug();
       this.#runPending();
       this.finishPlug();
@@ -205,7 +203,6 @@ export class BlockQueue {
     if (splits) {
       const front = this.#splitPool.splitFront(bio, point.bytes);
       if (front === null) {
-        this.#table.at(tag).inFlight = false;
         this.#table.release(tag);
         this.counters.splitWaits++;
         this.#flushPlug(true);
@@ -258,16 +255,20 @@ export class BlockQueue {
         return true;
       }
     }
-    return this.#waitingFirst !== null && this.#mergeWaiting(bio, segments);
+    if (this.limits.nomerges !== 0) return false;
+    return this.#waiting.last !== null && this.#mergeWaiting(bio, segments);
   }
 
-  /** Requests that the engine had no room for can still grow: the last eight are tried. */
+  /**
+   * Requests that the engine had no room for can still grow: the last eight are tried, newest
+   * first, up to one that the bio meets. Linux: blk_bio_list_merge().
+   */
   #mergeWaiting(bio: Bio, segments: number): boolean {
-    let skip = Math.max(this.#waitingCount - MERGE_WAITING_MAX, 0);
-    for (let request = this.#waitingFirst; request !== null; request = request.next) {
-      if (skip-- > 0) continue;
+    let request = this.#waiting.last;
+    for (let i = 0; i < MERGE_WAITING_MAX && request !== null; i++, request = request.prev) {
       const result = tryMerge(request, bio, segments, this.limits);
-      if (result === MergeResult.NONE || result === MergeResult.FAILED) continue;
+      if (result === MergeResult.NONE) continue;
+      if (result === MergeResult.FAILED) return false;
       this.#merged(request, bio, result);
       return true;
     }
@@ -303,57 +304,49 @@ export class BlockQueue {
     const plug = this.#plug;
     if (plug.count === 0) return;
     const count = plug.drain(this.#batch, this.profile.plugOrder, sleeping);
-    if (this.#waitingFirst !== null) {
-      for (let i = 0; i < count; i++) this.#wait(this.#batch[i] as Request);
-      return;
-    }
-    this.#issueBatch(count);
+    const sent = this.#waiting.first === null ? this.#issueBatch(count) : 0;
+    for (let i = sent; i < count; i++) this.#wait(this.#batch[i] as Request);
   }
 
   #issueOne(request: Request): void {
-    if (this.#waitingFirst !== null) {
-      this.#wait(request);
-      return;
-    }
     this.#batch[0] = request;
-    this.#issueBatch(1);
+    if (this.#waiting.first !== null || this.#issueBatch(1) === 0) this.#wait(request);
   }
 
-  /** Gives `#batch[0 … count)` to the engine in as few calls as it allows; the rest waits. */
-  #issueBatch(count: number): void {
+  /**
+   * Gives `#batch[0 … count)` to the engine in as few calls as it allows. Returns how many it took
+   * or refused; it has no room for the others now.
+   */
+  #issueBatch(count: number): number {
     const batch = this.#batch;
     const tags = this.#tags;
     for (let i = 0; i < count; i++) {
       const request = batch[i] as Request;
+      assert(!request.inFlight, 'queue: issued twice');
+      request.inFlight = true;
       tags[i] = request.tag;
-      this.#enterEngine(request);
     }
+    this.#inFlight += count;
     let sent = 0;
     while (sent < count) {
       const accepted = this.#sink.submit(tags, sent, count - sent);
       if (accepted === 0) break;
-      if (accepted < 0) {
-        this.#refused(batch[sent] as Request, accepted);
-        sent++;
-      } else {
-        assert(accepted <= count - sent, 'engine: accepted more than it was given');
-        sent += accepted;
-      }
+      assert(accepted <= count - sent, 'engine: accepted more than it was given');
+      const end = sent + Math.max(accepted, 1);
+      if (this.probe !== null) this.#probeIssue(sent, end);
+      if (accepted < 0) this.#refused(batch[sent] as Request, accepted);
+      sent = end;
     }
-    for (let i = sent; i < count; i++) {
-      const request = batch[i] as Request;
-      this.leaveEngine(request);
-      this.#wait(request);
-    }
+    for (let i = sent; i < count; i++) this.leaveEngine(batch[i] as Request);
+    return sent;
   }
 
-  #enterEngine(request: Request): void {
-    assert(!request.inFlight, 'queue: issued twice');
-    request.inFlight = true;
-    this.#inFlight++;
-    if (this.probe !== null) {
+  /** Nothing completes inside `submit`, so the requests are still what they were. */
+  #probeIssue(first: number, end: number): void {
+    for (let i = first; i < end; i++) {
+      const request = this.#batch[i] as Request;
       const { traceId, op, sector, sectors } = request;
-      this.probe.hit(ProbePoint.ISSUE, traceId, request, op, sector, sectors);
+      this.probe?.hit(ProbePoint.ISSUE, traceId, request, op, sector, sectors);
     }
   }
 
@@ -371,64 +364,16 @@ export class BlockQueue {
 
   #wait(request: Request): void {
     this.counters.engineWaits++;
-    request.next = null;
-    if (this.#waitingLast === null) this.#waitingFirst = request;
-    else this.#waitingLast.next = request;
-    this.#waitingLast = request;
-    this.#waitingCount++;
+    this.#waiting.append(request);
   }
 
   #issueWaiting(): void {
-    while (this.#waitingFirst !== null) {
-      let count = 0;
-      let request: Request | null = this.#waitingFirst;
-      while (request !== null && count < PLUG_REQUESTS_MAX) {
-        const next: Request | null = request.next;
-        request.next = null;
-        this.#batch[count++] = request;
-        request = next;
-      }
-      // What is refused goes back in front of the others, so the list is cut off first.
-      const restFirst = request;
-      const restLast = request === null ? null : this.#waitingLast;
-      const restCount = this.#waitingCount - count;
-      this.#waitingFirst = null;
-      this.#waitingLast = null;
-      this.#waitingCount = 0;
-      this.#issueBatch(count);
-      const blocked = this.#waitingCount > 0;
-      this.#append(restFirst, restLast, restCount);
-      if (blocked) return;
+    const batch = this.#batch;
+    while (this.#waiting.first !== null) {
+      const count = this.#waiting.take(batch, PLUG_REQUESTS_MAX);
+      const sent = this.#issueBatch(count);
+      this.#waiting.putBack(batch, sent, count);
+      if (sent < count) return;
     }
   }
-
-  #append(first: Request | null, last: Request | null, count: number): void {
-    if (first === null) return;
-    if (this.#waitingLast === null) this.#waitingFirst = first;
-    else this.#waitingLast.next = first;
-    this.#waitingLast = last;
-    this.#waitingCount += count;
-  }
 }
-
-/** Moves a request's start `bytes` on: whole bios keep their segments, the current one advances. */
-function advanceRequest(request: Request, bytes: number): void {
-  let left = bytes;
-  request.sector += bytes / 512;
-  request.bytes -= bytes;
-  for (let bio = request.bio; bio !== null && left > 0; ) {
-    const next: Bio | null = bio.next;
-    const step = Math.min(left, bio.size);
-    left -= step;
-    if (step < bio.size) {
-      bio.advance(step);
-      return;
-    }
-    assert(next !== null, 'queue: a whole request was requeued');
-    request.bio = next;
-    bio.next = null;
-    endBio(bio);
-    bio = next;
-  }
-}
-

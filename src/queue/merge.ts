@@ -1,8 +1,8 @@
+import { PAGE_BYTES } from '../base/units.ts';
 import { type Bio, isMergeable } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import { BvecCursor } from '../bvec/bvec-cursor.ts';
 import { gapBetween, physMergeable } from '../bvec/contiguity.ts';
-import { PAGE_BYTES } from '../base/units.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Request } from './request.ts';
 
@@ -54,7 +54,7 @@ function backMerge(request: Request, bio: Bio, segments: number, limits: Limits)
   bio.next = null;
   request.bioTail = bio;
   request.bytes += bio.size;
-  request.segments += segments;
+  request.segments += addedSegments(request, segments);
   return MergeResult.BACK;
 }
 
@@ -65,7 +65,7 @@ function frontMerge(request: Request, bio: Bio, segments: number, limits: Limits
   request.bio = bio;
   request.sector = bio.sector;
   request.bytes += bio.size;
-  request.segments += segments;
+  request.segments += addedSegments(request, segments);
   return MergeResult.FRONT;
 }
 
@@ -85,6 +85,11 @@ function discardMerge(request: Request, bio: Bio, limits: Limits): MergeResult {
   return MergeResult.DISCARD;
 }
 
+/** A discard that goes on where the request ends is still one range. Linux: ll_new_hw_segment(). */
+function addedSegments(request: Request, segments: number): number {
+  return request.op === BioOp.DISCARD ? 0 : segments;
+}
+
 /** Size and segment count; failing either ends all merging with this request. */
 function fits(
   request: Request,
@@ -96,7 +101,8 @@ function fits(
   const sectors = request.sectors + bio.sectors;
   const inSize = sectors <= maxSectorsAt(request.op, startSector, limits);
   // Counts add: two bios with adjacent memory still count two (reference 5.4).
-  if (inSize && request.segments + segments <= limits.max_segments) return true;
+  const sum = request.segments + addedSegments(request, segments);
+  if (inSize && sum <= limits.max_segments) return true;
   request.flags |= BioFlag.NOMERGE;
   return false;
 }

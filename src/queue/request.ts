@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { SECTOR_BYTES } from '../base/units.ts';
-import type { Bio } from '../bio/bio.ts';
+import { type Bio, endBio } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 
@@ -20,8 +20,9 @@ export class Request {
   bio: Bio | null = null;
   bioTail: Bio | null = null;
   traceId = 0;
-  /** Link of the plug or of the waiting list. */
+  /** Links of the plug (`next` alone) or of the waiting list. */
   next: Request | null = null;
+  prev: Request | null = null;
   /** True from issue to completion. */
   inFlight = false;
 
@@ -47,6 +48,30 @@ export class Request {
     this.next = null;
     this.inFlight = false;
     bio.next = null;
+  }
+}
+
+/**
+ * Moves the start of a request `bytes` on: what was done of a short transfer. Bios that are done
+ * as a whole end here, the current one advances and keeps its rows.
+ * Linux: blk_update_request().
+ */
+export function advanceRequest(request: Request, bytes: number): void {
+  assert(bytes > 0 && bytes < request.bytes, 'request: advance without progress or to its end');
+  let left = bytes;
+  request.sector += bytes / SECTOR_BYTES;
+  request.bytes -= bytes;
+  while (left > 0) {
+    const { bio } = request;
+    assert(bio !== null, 'request: fewer bytes in its bios than it says');
+    if (left < bio.size) {
+      bio.advance(left);
+      return;
+    }
+    left -= bio.size;
+    request.bio = bio.next;
+    bio.next = null;
+    endBio(bio);
   }
 }
 

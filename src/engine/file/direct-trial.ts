@@ -17,6 +17,11 @@ export interface TrialSubject {
   readonly sizeBytes: number;
 }
 
+/** A read at or behind the end gives 0 bytes before anybody looks at its alignment. */
+export function isTooShortToTell(subject: TrialSubject): boolean {
+  return subject.sizeBytes <= OFFSET_BYTES_MIN;
+}
+
 /**
  * Finds by reading, with ever smaller alignment until one is refused, what O_DIRECT asks for.
  * null: even whole pages are refused. A file too short to tell counts as asking for pages.
@@ -25,8 +30,7 @@ export async function tryDirectAlignment(subject: TrialSubject): Promise<DirectA
   return await withRegion(async (region) => {
     const pages = { memory: PAGE_BYTES, offset: OFFSET_BYTES_MAX };
     if (!(await takesBlock(subject, region, OFFSET_BYTES_MAX))) return null;
-    // A read at or behind the end gives 0 bytes before anybody looks at its alignment.
-    if (subject.sizeBytes <= OFFSET_BYTES_MIN) return pages;
+    if (isTooShortToTell(subject)) return pages;
     let offset = OFFSET_BYTES_MAX;
     while (offset > OFFSET_BYTES_MIN && (await takesBlock(subject, region, offset / 2))) {
       offset /= 2;

@@ -6,7 +6,7 @@ import { GIB, isPowerOfTwo, MIB, PAGE_BYTES, SECTOR_BYTES } from '../../base/uni
 import { type Limits, type LimitsInput, UINT32_MAX } from '../../limits/limits.ts';
 import { validateLimits } from '../../limits/validate.ts';
 import { readDeviceSysfs } from './device-sysfs.ts';
-import { segmentAlignment, tryDirectAlignment } from './direct-trial.ts';
+import { isTooShortToTell, segmentAlignment, tryDirectAlignment } from './direct-trial.ts';
 
 /** What a probe found out. `facts` say how. */
 export interface Probed {
@@ -97,7 +97,9 @@ async function directAlignment(
       `at most ${PAGE_BYTES} and ${LOGICAL_BLOCK_BYTES_MAX} are possible`;
     throw new BlockError('EOPNOTSUPP', { reason, device: subject.target });
   }
-  if (told === null) return { alignment: found, how: 'trial' };
+  if (told === null) {
+    return { alignment: found, how: isTooShortToTell(trial) ? 'assumed' : 'trial' };
+  }
   const memory = await segmentAlignment(trial, { memory: found.memory, offset });
   return { alignment: { memory: Math.min(memory, PAGE_BYTES), offset }, how: 'statx' };
 }

@@ -42,8 +42,8 @@ class Transfer {
 
 /**
  * The file operations of a block device opened with O_DIRECT, in front of the queue: what a kernel
- * does between the system call and submit_bio(). Only a replay needs it; the library's own submitter
- * is `device/submit.ts`, with its own rules for alignment.
+ * does between the system call and submit_bio(). Only a replay needs it; the library's own
+ * submitter is `device/submit.ts`, which copies what is misaligned.
  * Linux: block/fops.c, and the plug of io_submit() in fs/aio.c.
  */
 export class DirectFile {

@@ -29,7 +29,15 @@ export class RecordingEngine implements Engine {
   constructor(device: RecordedDevice, trace: CaseTrace, depth: number) {
     this.#device = device;
     this.#trace = trace;
-    this.info = { kind: 'recording', target: 'record', depth, limits: device.limits, facts: {} };
+    this.info = {
+      kind: 'recording',
+      target: 'record',
+      depth,
+      limits: device.limits,
+      byteGranular: false,
+      fixedSize: true,
+      facts: {},
+    };
     this.#scheduler =
       device.scheduler === 'none'
         ? null

@@ -28,6 +28,7 @@ export function randomLimits(random: SeededRandom): Limits {
     seg_boundary_mask: random.pick([4095, 8191, 65535, UINT32_MAX, MASK_MAX]),
     // Gaps are told by offsets within pages, so a mask beyond the page has no meaning here.
     virt_boundary_mask: random.pick([0, 0, 0, 511, 4095]),
+    // Requests are cut at logical blocks, so a stricter alignment could not be kept by a split.
     dma_alignment: random.pick([0, 3, 511, 511, block - 1]),
     chunk_sectors: random.pick([0, 0, 0, 8, 128, 3 * sectors, random.between(1, 40) * sectors]),
     max_hw_discard_sectors: random.pick([0, 64, UINT32_MAX]),

@@ -17,7 +17,10 @@ interface Piece {
 }
 
 export interface CheckOptions {
-  /** The rest of a short transfer starts anywhere on a block; its memory cannot be realigned. */
+  /**
+   * The rest of a short transfer starts on any block, so its memory may start off the alignment,
+   * and entries are cut where the whole request was: at the virtual boundary, not from the front.
+   */
   readonly isRest?: boolean;
   /** Where the device ends: the last request may end inside a block there. */
   readonly sizeBytes?: number;
@@ -109,7 +112,7 @@ function checkDiscard(request: Request, limits: Limits): string | null {
 }
 
 function checkSegments(request: Request, limits: Limits, options: CheckOptions): string | null {
-  const pieces = biosOf(request).flatMap((bio) => piecesOf(bio, limits));
+  const pieces = biosOf(request).flatMap((bio) => piecesOf(bio, limits, options));
   const bytes = pieces.reduce((sum, piece) => sum + piece.bytes, 0);
   if (bytes !== request.bytes) return `its entries have ${bytes} of ${request.bytes} bytes`;
   if (pieces.length > limits.max_segments) {
@@ -143,9 +146,10 @@ function hasGap(before: Piece, piece: Piece, boundary: number): boolean {
 }
 
 /** The entries of the bio's rest, cut at seg_boundary_mask and max_segment_size from the front. */
-function piecesOf(bio: Bio, limits: Limits): Piece[] {
+function piecesOf(bio: Bio, limits: Limits, options: CheckOptions): Piece[] {
   const pieces: Piece[] = [];
   const window = limits.seg_boundary_mask + 1;
+  const boundary = options.isRest === true ? limits.virt_boundary_mask + 1 : 1;
   let skip = bio.done;
   let left = bio.size;
   for (let row = bio.row; left > 0; row++) {
@@ -156,7 +160,9 @@ function piecesOf(bio: Bio, limits: Limits): Piece[] {
     left -= bytes;
     for (let isCut = false; bytes > 0; isCut = true) {
       const toWindow = window - (addr % window);
-      const step = Math.min(bytes, limits.max_segment_size, toWindow);
+      const most = Math.min(bytes, limits.max_segment_size, toWindow);
+      const over = most < bytes ? (addr + most) % boundary : 0;
+      const step = over < most ? most - over : most;
       pieces.push({ addr, bytes: step, isCut });
       addr += step;
       bytes -= step;

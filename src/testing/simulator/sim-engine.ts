@@ -1,6 +1,6 @@
 import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
-import { slotOf } from '../../base/slots.ts';
+import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { BioOp, opHasData, opIsWrite } from '../../bio/bio-op.ts';
@@ -71,6 +71,9 @@ export class SimEngine implements Engine {
   /** Accepted and not reaped. */
   #inFlight = 0;
   #accepted = 0;
+  /** Refused behind others that were accepted. */
+  #refusedTag = TAG_NONE;
+  #refusal = 0;
   #isClosed = false;
 
   constructor(options: SimEngineOptions) {
@@ -122,7 +125,10 @@ export class SimEngine implements Engine {
     for (let i = 0; i < most; i++) {
       const tag = tags[first + i];
       const refusal = this.#accept(tag, table.get(tag));
-      if (refusal !== 0) return i > 0 ? i : refusal;
+      if (refusal === 0) continue;
+      if (i > 0) return i; // It is first in the next call, and hears of it then.
+      this.#refusedTag = TAG_NONE;
+      return refusal;
     }
     return most;
   }
@@ -132,8 +138,16 @@ export class SimEngine implements Engine {
     const slot = slotOf(tag);
     assert(this.#state[slot] === SlotState.FREE, 'simulator: a tag is in flight already');
     const { limits } = this.info;
+    if (this.#refusedTag === tag) {
+      this.#refusedTag = TAG_NONE;
+      return this.#refusal;
+    }
     const fate = this.plan.next(request, limits.logical_block_size);
-    if (fate.refusal !== 0) return fate.refusal;
+    if (fate.refusal !== 0) {
+      this.#refusedTag = tag;
+      this.#refusal = fate.refusal;
+      return fate.refusal;
+    }
     const range = opIsWrite(request.op) ? rangeStatus(request, this.sizeBytes(), limits) : 0;
     this.#tag[slot] = tag;
     this.#state[slot] = SlotState.ACCEPTED;

@@ -43,6 +43,8 @@ export class SimWorkload {
   readonly #active = new Set<SimOp>();
   #started = 0;
   #plugs = 0;
+  #lastStart = 0;
+  #lastEnd = 0;
 
   constructor(world: SimWorld, random: SeededRandom) {
     this.#world = world;
@@ -60,7 +62,8 @@ export class SimWorkload {
   /** One random thing: start, plug, cancel, or let time pass. */
   step(): void {
     const choice = this.#random.below(100);
-    if (choice < 45 && this.#active.size < this.#world.opsMax) this.#start();
+    if (choice < 35 && this.#hasRoom) this.#start();
+    else if (choice < 43) this.#burst();
     else if (choice < 53) this.#togglePlug();
     else if (choice < 56) this.#cancelOne();
     else if (!this.#world.clock.step() && this.#active.size > 0) this.#sleep();
@@ -136,9 +139,16 @@ export class SimWorkload {
     if (op === BioOp.WRITE && this.#random.chance(0.05)) bio.flags |= BioFlag.FUA;
     bio.owner = sim;
     bio.endIo = this.#bioEnded;
-    this.#active.add(sim);
+    this.#activate(sim);
     this.#device.submitBio(bio);
     assert(sim.ends === 0, 'sim: a bio ended inside submit');
+  }
+
+  #activate(sim: SimOp): void {
+    this.#active.add(sim);
+    if (sim.op === BioOp.FLUSH || this.#isBeyond(sim)) return;
+    this.#lastStart = sim.start;
+    this.#lastEnd = sim.end;
   }
 
   readonly #bioEnded = (bio: Bio): void => {
@@ -173,7 +183,7 @@ export class SimWorkload {
     iter.initBytes(op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE, iovec);
     const copy = random.chance(0.1) ? 'always' : 'auto';
     const fua = op === BioOp.WRITE && random.chance(0.05);
-    this.#active.add(sim);
+    this.#activate(sim);
     const onEnd = (_: Transfer, result: number): void => {
       sim.transfer = null;
       this.#ended(sim, Math.min(result, 0), Math.max(result, 0));
@@ -260,6 +270,18 @@ export class SimWorkload {
     }
   }
 
+  /** Several under one plug, as a program with a list of requests does. */
+  #burst(): void {
+    this.#plugs++;
+    this.#device.queue.startPlug();
+    for (let i = this.#random.between(2, 8); i > 0 && this.#hasRoom; i--) this.#start();
+    if (this.#plugs > 0) this.#unplug(false); // A start that had to sleep has unplugged already.
+  }
+
+  get #hasRoom(): boolean {
+    return this.#active.size < this.#world.opsMax;
+  }
+
   #togglePlug(): void {
     if (this.#plugs > 1 || (this.#plugs > 0 && this.#random.chance(0.7))) {
       this.#unplug(false);
@@ -282,10 +304,20 @@ export class SimWorkload {
     for (let i = 0; i < RANGE_TRIES; i++) {
       const last = Math.floor((size - bytes) / unit);
       const over = this.#random.below(Math.ceil(bytes / unit) + 2);
-      const start = (beyond ? last + 1 + over : this.#random.below(last + 1)) * unit;
+      let start = (beyond ? last + 1 + over : this.#random.below(last + 1)) * unit;
+      if (!beyond && i === 0) start = this.#neighbour(bytes, unit, start);
       if (!this.#conflicts(op, start, start + bytes, byBytes)) return start;
     }
     return -1;
+  }
+
+  /** Often right behind the operation before, or in front of it: only neighbours can merge. */
+  #neighbour(bytes: number, unit: number, otherwise: number): number {
+    const behind = Math.ceil(this.#lastEnd / unit) * unit;
+    const before = Math.floor(this.#lastStart / unit) * unit - Math.ceil(bytes / unit) * unit;
+    const roll = this.#random.below(10);
+    if (roll < 5 && behind + bytes <= this.#model.length) return behind;
+    return roll < 7 && before >= 0 ? before : otherwise;
   }
 
   /** Two transfers may share a block: the device keeps their halves apart. Bios may not. */

@@ -70,8 +70,11 @@ export class SimWorld {
     const rates = options.mutant === undefined ? randomRates(random) : NO_FAULTS;
     this.hasErrors = rates.error > 0 || rates.refuse > 0;
     this.opsMax = random.pick([1, 4, 16, 40]);
-    this.transferShare = options.mutant === undefined ? random.pick([0, 0.2, 0.5, 1]) : 0;
-    const sizeBytes = random.between(16, 256) * 4096;
+    const share = options.mutant === undefined ? random.pick([0, 0.2, 0.5, 1]) : 0;
+    const profile = random.pick([DEFAULT_PROFILE, DEFAULT_PROFILE, LINUX_6_1]);
+    // Linux 6.1 gathers vec by vec and refuses what is no whole block of each, with EFAULT.
+    this.transferShare = profile.trimEachGather ? 0 : share;
+    const sizeBytes = random.between(32, 512) * 4096;
     this.engine = new SimEngine({
       seed: random.uint32(),
       clock: this.clock,
@@ -88,7 +91,7 @@ export class SimWorld {
       engine: this.checked,
       arena: this.arena,
       limits: options.mutant === 'over-limit' ? loose : limits,
-      profile: random.pick([DEFAULT_PROFILE, DEFAULT_PROFILE, LINUX_6_1]),
+      profile,
       bios: random.pick([1, 1, 2, 8, 64]),
       splits: random.pick([0, 1, 4, 64]),
       defer: this.clock.defer,

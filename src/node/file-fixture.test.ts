@@ -2,17 +2,18 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { BlockError } from '../../base/block-error.ts';
-import type { FileSystem, HostEnv, Native } from '../../base/env.ts';
-import type { BioOp } from '../../bio/bio-op.ts';
-import { Arena } from '../../memory/arena.ts';
-import type { ArenaBuffer } from '../../memory/arena-buffer.ts';
-import { nodeEnv } from '../../node/node-env.ts';
-import { type DrivenResult, EngineDriver } from '../../testing/engine-driver.ts';
-import type { FileEngine } from './file-engine.ts';
-import { type FileEngineOptions, openFileEngine } from './open-file-engine.ts';
+import { BlockError } from '../base/block-error.ts';
+import type { FileSystem, HostEnv, Native } from '../base/env.ts';
+import type { BioOp } from '../bio/bio-op.ts';
+import type { FileEngine } from '../engine/file/file-engine.ts';
+import { type FileEngineOptions, openFileEngine } from '../engine/file/open-file-engine.ts';
+import { Arena } from '../memory/arena.ts';
+import type { ArenaBuffer } from '../memory/arena-buffer.ts';
+import { type DrivenResult, EngineDriver } from '../testing/engine-driver.ts';
+import { nodeEnv } from './node-env.ts';
 
-// What the tests of this folder share. No test of its own.
+// What the tests of the file engine share. They stand here because they need a real host, which the
+// engine's own folder may not import. No test of its own.
 
 let count = 0;
 

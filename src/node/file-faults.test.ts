@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { FileSystem, FsBytes, Native } from '../../base/env.ts';
-import { Errno } from '../../base/errno.ts';
-import { BioFlag, BioOp } from '../../bio/bio-op.ts';
-import { nodeEnv } from '../../node/node-env.ts';
-import { RETRIES_MAX } from './file-slot.ts';
-import { envWith, FileBench, pattern, TemporaryFile } from './fixture.test.ts';
+import type { FileSystem, FsBytes, Native } from '../base/env.ts';
+import { Errno } from '../base/errno.ts';
+import { BioFlag, BioOp } from '../bio/bio-op.ts';
+import { RETRIES_MAX } from '../engine/file/file-slot.ts';
+import { envWith, FileBench, pattern, TemporaryFile } from './file-fixture.test.ts';
+import { nodeEnv } from './node-env.ts';
 
 const { fs } = nodeEnv();
 const SIZE = 65536;

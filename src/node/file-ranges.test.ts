@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { Errno } from '../../base/errno.ts';
-import { MIB } from '../../base/units.ts';
-import { BioOp } from '../../bio/bio-op.ts';
-import { nodeEnv } from '../../node/node-env.ts';
-import type { Extent } from '../contract.ts';
-import { blockError, envWith, FileBench, pattern, TemporaryFile } from './fixture.test.ts';
+import { Errno } from '../base/errno.ts';
+import { MIB } from '../base/units.ts';
+import { BioOp } from '../bio/bio-op.ts';
+import type { Extent } from '../engine/contract.ts';
+import { blockError, envWith, FileBench, pattern, TemporaryFile } from './file-fixture.test.ts';
+import { nodeEnv } from './node-env.ts';
 
 const env = nodeEnv();
 /** Without foreign functions nothing punches; then what is tested is that it says so. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { MIB } from '../../base/units.ts';
-import { nodeEnv } from '../../node/node-env.ts';
-import { type EngineUnderTest, engineSuite } from '../../testing/engine-suite.ts';
-import { blockError, envWith, TemporaryFile } from './fixture.test.ts';
-import { openFileEngine } from './open-file-engine.ts';
+import { MIB } from '../base/units.ts';
+import { openFileEngine } from '../engine/file/open-file-engine.ts';
+import { type EngineUnderTest, engineSuite } from '../testing/engine-suite.ts';
+import { blockError, envWith, TemporaryFile } from './file-fixture.test.ts';
+import { nodeEnv } from './node-env.ts';
 
 interface Variant {
   readonly bytes: number;

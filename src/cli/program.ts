@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { BlockError } from '../base/block-error.ts';
+import { parseBytes, parseCount, parseRanges } from './arguments.ts';
+import type { CopyFlags } from './copy/copy-command.ts';
+import { ExitCode, UsageError } from './exit-code.ts';
+import type { ExplainFlags } from './explain/explain-command.ts';
+import type { InfoFlags } from './info/info-command.ts';
+
+const TARGETS = `
+A target is a file, a block device, ram:SIZE, null:SIZE or, for copy, - (standard input, output).
+Sizes are powers of 1024: 4096, 64K, 1.5M, 1G.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 and 143 stopped by Ctrl-C and SIGTERM.`;
+
+/** Runs one command line and sets the exit code of the process. */
+export async function runProgram(args: readonly string[]): Promise<void> {
+  let code: ExitCode = ExitCode.OK;
+  const program = makeProgram((result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    code = exitCodeOf(error);
+  }
+  process.exitCode = code;
+}
+
+type Ended = (code: ExitCode) => void;
+
+function makeProgram(ended: Ended): Command {
+  const program = new Command('biovec')
+    .description('Block I/O from program memory to disk and back, every step of it visible.')
+    .version(version())
+    .addHelpText('after', TARGETS)
+    .configureHelp({ showGlobalOptions: false })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'biovec: ')) })
+    .showHelpAfterError('(biovec help COMMAND shows what there is)')
+    .exitOverride();
+  addCopy(program, ended);
+  addInfo(program, ended);
+  addExplain(program, ended);
+  program
+    .command('demo')
+    .description('show the main job on a small disk image in a temporary folder')
+    .action(async () => {
+      const { runDemo } = await import('./demo/demo.ts');
+      ended(await runDemo());
+    });
+  return program;
+}
+
+function addCopy(program: Command, ended: Ended): void {
+  program
+    .command('copy')
+    .description('copy one target to another')
+    .argument('<source>', 'file, block device, ram:SIZE, null:SIZE or -')
+    .argument('<destination>', 'the same; a file is made, or emptied first')
+    .option('--request-size <size>', 'bytes of one request', parseBytes, 1024 * 1024)
+    .option('--requests <count>', 'requests in flight', parseCount, 8)
+    .option('--direct', 'past the page cache, with O_DIRECT')
+    .addOption(
+      new Option('--sparse <when>', 'holes: those of the source, all blocks of zeros, or none')
+        .choices(['auto', 'always', 'never'])
+        .default('auto'),
+    )
+    .option('--flush', 'end when everything is on the medium')
+    .option('--verify', 'read the destination back and compare')
+    .option('--stats', 'print what was mapped, copied, split and merged')
+    .option('--json', 'print the result as one JSON object')
+    .addOption(
+      new Option('--progress <how>', 'on standard error: a bar on a terminal, lines of JSON, none')
+        .choices(['auto', 'json', 'none'])
+        .default('auto'),
+    )
+    .action(async (source: string, destination: string, flags: CopyFlags) => {
+      const { runCopy } = await import('./copy/copy-command.ts');
+      ended(await runCopy(source, destination, flags));
+    });
+}
+
+function addInfo(program: Command, ended: Ended): void {
+  program
+    .command('info')
+    .description('what a target is, what it can take, and how that was found')
+    .argument('<target>', 'file, block device, ram:SIZE or null:SIZE')
+    .option('--direct', 'as O_DIRECT has it')
+    .option('--engines', 'print the engines too: which there are and why')
+    .option('--json', 'print one JSON object')
+    .action(async (target: string, flags: InfoFlags) => {
+      const { runInfo } = await import('./info/info-command.ts');
+      ended(await runInfo(target, flags));
+    });
+}
+
+function addExplain(program: Command, ended: Ended): void {
+  program
+    .command('explain')
+    .description('run one transfer through the real layers and print every step with its reason')
+    .argument('<op>', 'read or write')
+    .requiredOption('--iov <ranges>', 'memory, as ADDR+LEN[,ADDR+LEN...]', parseRanges)
+    .requiredOption('--limits <preset>', 'nvme, virtio, sata, 4kn, file, unlimited or a JSON file')
+    .option('--profile <name>', 'biovec, linux-6.1 or linux-6.12', 'biovec')
+    .option('--offset <bytes>', 'where on the device', parseBytes, 0)
+    .addOption(
+      new Option('--copy <policy>', 'map where possible, never copy, or always copy')
+        .choices(['auto', 'never', 'always'])
+        .default('auto'),
+    )
+    .option('--contiguous', 'pages that are neighbours in memory are neighbours in the machine')
+    .option('--json', 'print the events, one JSON object a line')
+    .addHelpText(
+      'after',
+      '\nExample: biovec explain read --iov 0x10000+64K,0x30200+4K --limits nvme',
+    )
+    .action(async (op: string, flags: ExplainFlags) => {
+      const { runExplain } = await import('./explain/explain-command.ts');
+      ended(await runExplain(op, flags));
+    });
+}
+
+function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof CommanderError) {
+    return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE; // It has spoken already.
+  }
+  if (error instanceof UsageError) {
+    process.stderr.write(`biovec: ${error.message}\n`);
+    return ExitCode.USAGE;
+  }
+  if (error instanceof BlockError) {
+    process.stderr.write(`biovec: ${error.message}\n`);
+    return ExitCode.FAILED;
+  }
+  throw error; // A bug: the stack is what helps.
+}
+
+/** `src/cli/` and `dist/cli/` lie equally deep. */
+function version(): string {
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}

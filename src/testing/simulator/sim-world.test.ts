@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runSeed, type SimMutant } from './sim-world.ts';
+
+const STEPS = 600;
+
+test('random worlds run without a wrong byte, a leak or a broken limit', async () => {
+  let requests = 0;
+  let faults = 0;
+  for (let seed = 1; seed <= 40; seed++) {
+    const report = await runSeed({ seed, steps: STEPS });
+    assert.equal(report.failure, null, `npm run sim -- --seed ${seed} --steps ${STEPS}`);
+    assert.equal(report.steps, STEPS);
+    requests += report.requests;
+    faults += report.faults;
+  }
+  assert(requests > 2000 && faults > 100, 'the worlds were too quiet to tell anything');
+});
+
+test('a seed replays its run', async () => {
+  for (const seed of [3, 17, 2 ** 40 + 5]) {
+    const once = await runSeed({ seed, steps: 300 });
+    const again = await runSeed({ seed, steps: 300 });
+    assert.deepEqual(again, once);
+  }
+});
+
+/** In how many of eight seeds the bug must be seen: not every world has use for every limit. */
+const MUTANTS: Readonly<Record<SimMutant, number>> = {
+  'wrong-byte': 8,
+  'lost-write': 8,
+  'stray-write': 8,
+  'late-move': 8,
+  'double-completion': 8,
+  'lost-completion': 8,
+  'too-many-bytes': 8,
+  'leaked-pin': 6,
+  'leaked-bio': 6,
+  'over-limit': 4,
+};
+
+for (const [mutant, least] of Object.entries(MUTANTS) as [SimMutant, number][]) {
+  test(`a planted bug is found: ${mutant}`, async () => {
+    let found = 0;
+    for (let seed = 1; seed <= 8; seed++) {
+      const { failure } = await runSeed({ seed, steps: 1000, mutant });
+      if (failure !== null) found++;
+    }
+    assert(found >= least, `found in ${found} of 8 seeds`);
+  });
+}
