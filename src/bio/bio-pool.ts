@@ -83,7 +83,7 @@ export class BioPool {
     return front;
   }
 
-  /** A whole clone: own iterator, shared rows. The source must outlive it. Linux: bio_alloc_clone. */
+  /** A whole clone: own iterator, shared rows. The source outlives it. Linux: bio_alloc_clone(). */
   cloneBio(bio: Bio): Bio | null {
     if (this.#free.length === 0) return null;
     const clone = this.#take(bio.op, bio.sector, bio.first, 0);

@@ -31,7 +31,7 @@ export function boundaryLeft(addr: number, mask: number): number {
   return mask - (addr % (mask + 1)) + 1;
 }
 
-/** True when the joint between two entries is not at a virtual boundary. Linux: __bvec_gap_to_prev. */
+/** True when the joint of two entries is not at a virtual boundary. Linux: __bvec_gap_to_prev(). */
 export function gapBetween(
   prevOffset: number,
   prevLen: number,

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { BlockError } from '../base/block-error.ts';
 import { parseSize } from '../base/units.ts';
-import { type Target, parseTarget } from '../targets/target.ts';
+import { parseTarget, type Target } from '../targets/target.ts';
 import { UsageError } from './exit-code.ts';
 
 // Words of the command line become values. What is no value is a UsageError or, in an option,

@@ -15,6 +15,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 130 and 143 stopped by Ctrl-C and SIG
 /** Runs one command line and sets the exit code of the process. */
 export async function runProgram(args: readonly string[]): Promise<void> {
   let code: ExitCode = ExitCode.OK;
+  process.stdout.on('error', leaveQuietly);
   const program = makeProgram((result) => {
     code = result;
   });
@@ -24,6 +25,12 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     code = exitCodeOf(error);
   }
   process.exitCode = code;
+}
+
+/** Whoever read the output has enough of it (`biovec explain … | head`). */
+function leaveQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(ExitCode.FAILED);
 }
 
 type Ended = (code: ExitCode) => void;

@@ -60,7 +60,20 @@ export class Disk {
    * Reads into `buffer`. Ends short at the end of the device only.
    * Forms: (buffer, offset, length, position), (buffer, options), (options with buffer), ().
    */
-  async read<Memory extends ArrayBufferView = Uint8Array>(
+  read<Memory extends ArrayBufferView>(
+    buffer: Memory,
+    offset?: number | null,
+    length?: number | null,
+    position?: Position,
+  ): Promise<ReadResult<Memory>>;
+  read<Memory extends ArrayBufferView>(
+    buffer: Memory,
+    options: IoOptions | null,
+  ): Promise<ReadResult<Memory>>;
+  read<Memory extends ArrayBufferView = Uint8Array>(
+    options?: (IoOptions & { readonly buffer?: Memory }) | null,
+  ): Promise<ReadResult<Memory>>;
+  async read<Memory extends ArrayBufferView>(
     buffer?: Memory | (IoOptions & { readonly buffer?: Memory }) | null,
     offsetOrOptions?: number | IoOptions | null,
     length?: number | null,

@@ -29,7 +29,7 @@ export class BounceReserve {
     this.#rowBytes = 2 ** Math.min(rowOrder, this.order) * PAGE_BYTES;
     this.page = arena.getFolio(this.order);
     if (this.page < 0) {
-      const reason = `arena '${arena.label}' has no ${this.bytes} bytes left for a device's reserve`;
+      const reason = `arena '${arena.label}' has no ${this.bytes} bytes for a device's reserve`;
       throw new BlockError('ENOMEM', { reason });
     }
   }

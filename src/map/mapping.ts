@@ -21,7 +21,7 @@ import {
   pagesOf,
   zeroRows,
 } from './bio-rows.ts';
-import { bounceOrder, fillBounce, freeBounce } from './bounce.ts';
+import { BOUNCE_BYTES_MAX, bounceOrder, fillBounce, freeBounce } from './bounce.ts';
 import type { BounceReserve } from './bounce-reserve.ts';
 import { decide, decideBuilt, type MapSide } from './decide.ts';
 import type { MapCounters } from './map-counters.ts';
@@ -212,26 +212,25 @@ export class Mapping {
   #copyInstead(reason: MapReason): number {
     if (this.reason === MapReason.FITS) this.reason = reason;
     this.middleReason = reason;
-    if (this.#policy === 'never') return -Errno.EINVAL;
     this.probe?.hit(ProbePoint.MAP, this.traceId, this, this.verdict, reason, this.iter.count);
-    return COPY_INSTEAD;
+    return this.verdict === Verdict.REFUSE ? -Errno.EINVAL : COPY_INSTEAD;
   }
 
   #fillCopy(bio: Bio, piece: Piece): number {
     const context = this.#context as MapContext;
+    // Before own pages are taken: they could be the very pages that the program released.
+    if (!this.#isThere(Math.min(piece.userBytes, BOUNCE_BYTES_MAX))) {
+      this.#faulted();
+      return -Errno.EFAULT;
+    }
     const got = this.#ownPages(bio, piece);
     if (got === 0) return NO_MEMORY;
     // Less than asked: the rest is another piece.
     piece.userBytes = Math.min(piece.userBytes, got - piece.skip);
     piece.bytes = got;
     context.counters.bounce(pagesOf(bio));
-    // Pinned, so that memory that was released before the call is found out, whoever has it now.
     const pins = pinForCopy(this.iter, piece.userBytes);
-    if (pins < 0) {
-      this.#faulted();
-      this.#freeOwn(bio, piece);
-      return -Errno.EFAULT;
-    }
+    assert(pins >= 0, 'mapping: memory went away inside a call');
     this.pagesHeld += pins;
     context.counters.hold(pins);
     // A read is copied back at its end, a part of a block goes in after the block was read.

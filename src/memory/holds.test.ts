@@ -42,7 +42,7 @@ interface Held {
   readonly pages: number;
 }
 
-test('1, 2: paired get, pin, put, unpin: counts by folio are exact and come back to the start', () => {
+test('1, 2: paired get, pin, put, unpin: counts are exact and come back to the start', () => {
   using arena = new Arena({ maxBytes: MIB });
   const heads = takeFolios(arena);
   const step = fc.record({

@@ -100,7 +100,7 @@ export function putPages(page: number, pages: number): void {
   }
 }
 
-/** Lets a range go in the way that its hold kind asks for. OWNED pages are the mapping's to free. */
+/** Lets a range go in the way of its hold kind. OWNED pages are the mapping's to free. */
 export function releaseHold(kind: HoldKind, page: number, pages: number): void {
   if (kind === HoldKind.PINNED) unpinPages(page, pages);
   else if (kind === HoldKind.REFERENCED) putPages(page, pages);

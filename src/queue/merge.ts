@@ -1,9 +1,9 @@
-import { PAGE_BYTES } from '../base/units.ts';
+import { PAGE_BYTES, SECTOR_BYTES } from '../base/units.ts';
 import { type Bio, isMergeable } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import { BvecCursor } from '../bvec/bvec-cursor.ts';
 import { gapBetween, physMergeable } from '../bvec/contiguity.ts';
-import type { Limits } from '../limits/limits.ts';
+import { type Limits, UINT32_MAX } from '../limits/limits.ts';
 import type { Request } from './request.ts';
 
 // Joining a bio to a request that is not issued yet. Reference 5.4. Linux: block/blk-merge.c.
@@ -134,10 +134,21 @@ export function wouldGap(first: Bio, prev: Bio, next: Bio, limits: Limits): bool
   nextCursor.multi();
   const addr1 = prevCursor.page * PAGE_BYTES + prevCursor.offset;
   const addr2 = nextCursor.page * PAGE_BYTES + nextCursor.offset;
-  if (physMergeable(addr1, prevCursor.len, addr2, nextCursor.len, limits.seg_boundary_mask)) {
-    return false;
+  const { seg_boundary_mask } = limits;
+  if (physMergeable(addr1, prevCursor.len, addr2, nextCursor.len, seg_boundary_mask)) {
+    if (segmentsEndAligned(limits)) return false;
   }
   return gapBetween(prevCursor.offset, prevCursor.len, nextCursor.offset, mask);
+}
+
+/**
+ * Memory that runs on over a joint is one segment, or several that end at the virtual boundary.
+ * (Linux asks for neither: where max_segment_size cuts elsewhere it makes the gap that it avoids.)
+ */
+function segmentsEndAligned(limits: Limits): boolean {
+  const { max_segment_size: bytes } = limits;
+  if (bytes % (limits.virt_boundary_mask + 1) === 0) return true;
+  return bytes >= Math.min(limits.max_sectors * SECTOR_BYTES, UINT32_MAX);
 }
 
 /** Loads the last multi-page piece of `bio`. */

@@ -183,6 +183,7 @@ export class EngineDriver {
   async pause(): Promise<void> {
     if (this.#tick !== undefined) {
       for (let i = 0; i < 100; i++) this.#tick();
+      return;
     }
     for (let i = 0; i < 3; i++) await new Promise((resolve) => setTimeout(resolve, 1));
   }

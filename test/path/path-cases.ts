@@ -125,6 +125,21 @@ interface Op {
   readonly copy: CopyPolicy;
 }
 
+async function transfer(disk: Disk, { isWrite, position, views, copy }: Op): Promise<number> {
+  if (isWrite) return (await disk.writev(views, position, { copy })).bytesWritten;
+  return (await disk.readv(views, position, { copy })).bytesRead;
+}
+
+/** Bytes and events of all transfers of this process, by name: shows that nothing was left out. */
+export const seen: Record<string, number> = {};
+
+export function note(disk: Disk): void {
+  const { copiedByReason, bytesMapped: mapped, splits, merges, requeues } = disk.stats();
+  const { bytesReadBeforeWrite: readBeforeWrite } = disk.stats();
+  const counts = { ...copiedByReason, mapped, splits, merges, requeues, readBeforeWrite };
+  for (const [name, count] of Object.entries(counts)) seen[name] = (seen[name] ?? 0) + count;
+}
+
 /** The program, its memory and what the disk must hold. */
 export class PathModel {
   readonly disk: Uint8Array;
@@ -191,16 +206,15 @@ export class PathModel {
 
   /** Runs a batch at once and checks every byte of the program's memory. */
   async run(disk: Disk, ops: readonly Op[]): Promise<void> {
-    const results = await Promise.all(
-      ops.map(async ({ isWrite, position, views, copy }) => {
-        if (isWrite) return (await disk.writev(views, position, { copy })).bytesWritten;
-        return (await disk.readv(views, position, { copy })).bytesRead;
-      }),
-    );
+    const results = await Promise.all(ops.map((op) => transfer(disk, op)));
     for (const [i, op] of ops.entries()) {
       assert.equal(results[i], op.bytes, 'a transfer is short');
       this.#apply(op);
     }
+    this.#checkMemory();
+  }
+
+  #checkMemory(): void {
     assert.equal(Buffer.compare(this.heap.bytes, this.#shadow), 0, 'the heap is wrong');
     for (const { bytes, shadow } of this.#outside) {
       assert.equal(Buffer.compare(bytes, shadow), 0, 'memory of the outside is wrong');
@@ -224,13 +238,47 @@ export class PathModel {
     return this.#shadow.subarray(start, start + view.length);
   }
 
-  static seen: Record<string, number> = {};
+  /**
+   * Runs a batch of which some may fail. Memory that is read into after a failure has old and new
+   * bytes mixed, a range whose write failed too; whatever no transfer names must stay.
+   */
+  async runFailing(disk: Disk, ops: readonly Op[], medium: () => Uint8Array): Promise<void> {
+    const results = await Promise.allSettled(ops.map((op) => transfer(disk, op)));
+    for (const [i, op] of ops.entries()) {
+      const result = results[i];
+      if (result.status === 'fulfilled') {
+        assert.equal(result.value, op.bytes, 'a transfer is short');
+        this.#apply(op);
+      } else if (op.isWrite) {
+        assert.ok(['EIO', 'EAGAIN'].includes(result.reason.code), String(result.reason));
+        this.#checkMixed(op, medium());
+      } else {
+        this.#checkRead(op);
+      }
+    }
+    this.#checkMemory();
+  }
 
-  static note(disk: Disk): void {
-    const { copiedByReason, bytesMapped, splits, merges, bytesReadBeforeWrite } = disk.stats();
-    const counts = { ...copiedByReason, mapped: bytesMapped, splits, merges };
-    for (const [name, count] of Object.entries({ ...counts, rmw: bytesReadBeforeWrite })) {
-      PathModel.seen[name] = (PathModel.seen[name] ?? 0) + count;
+  /** Of a failed write: each byte of its range is the old one or the new one. */
+  #checkMixed({ position, views }: Op, medium: Uint8Array): void {
+    let at = position;
+    for (const view of views) {
+      for (let i = 0; i < view.length; i++, at++) {
+        assert.ok(medium[at] === this.disk[at] || medium[at] === view[i], 'a byte of nobody');
+        this.disk[at] = medium[at];
+      }
+    }
+  }
+
+  /** Of a failed read: each byte of the memory is the old one or that of the disk. */
+  #checkRead({ position, views }: Op): void {
+    let at = position;
+    for (const view of views) {
+      const shadow = this.#shadowOf(view);
+      for (let i = 0; i < view.length; i++, at++) {
+        assert.ok(view[i] === shadow[i] || view[i] === this.disk[at], 'a byte of nobody');
+        shadow[i] = view[i];
+      }
     }
   }
 

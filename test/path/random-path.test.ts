@@ -1,25 +1,29 @@
-import { after, describe, test } from 'node:test';
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { Errno } from '../../src/base/errno.ts';
 import { BlockDevice } from '../../src/device/block-device.ts';
 import { Disk } from '../../src/device/disk.ts';
 import type { Engine } from '../../src/engine/contract.ts';
 import { openRamEngine } from '../../src/engine/memory/ram-engine.ts';
 import type { Limits } from '../../src/limits/limits.ts';
 import { Arena } from '../../src/memory/arena.ts';
+import type { Request } from '../../src/queue/request.ts';
 import { CheckedEngine } from '../../src/testing/simulator/checked-engine.ts';
-import { DISK_BYTES, limitsCases, type OpCase, opCases, PathModel, RUNS } from './path-cases.ts';
-import { ScriptedEngine } from './scripted-engine.ts';
+import {
+  DISK_BYTES,
+  limitsCases,
+  note,
+  type OpCase,
+  opCases,
+  PathModel,
+  RUNS,
+  seen,
+} from './path-cases.ts';
+import { randomOf } from './path-rig.ts';
+import { type Fate, ScriptedEngine } from './scripted-engine.ts';
 
 const defer = (run: () => void): void => queueMicrotask(run);
-
-/** Small numbers from a seed, for engines. */
-function randomOf(seed: number): () => number {
-  let state = (seed * 2654435761) >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** Some list of own pages is a block that one request can have. */
 function canCarryBlock(limits: Limits): boolean {
@@ -50,7 +54,38 @@ async function runPath(
   }
   await model.checkDisk(disk);
   disk.assertNothingOutstanding();
-  PathModel.note(disk);
+  note(disk);
+  await disk.close();
+  model.heap.release();
+  arena.assertNothingOutstanding();
+  arena[Symbol.dispose]();
+}
+
+function randomFate(random: () => number, request: Request, limits: Limits): Fate {
+  const dice = random();
+  if (dice < 0.03) return { refuse: -Errno.EAGAIN };
+  if (dice < 0.08) return { status: -Errno.EIO, bytes: Math.floor(random() * request.bytes) };
+  if (dice > 0.3) return {};
+  const blocks = request.bytes / limits.logical_block_size;
+  return { bytes: Math.ceil(random() * blocks * limits.logical_block_size) };
+}
+
+/** Transfers may fail; memory and medium that they do not name stay as they are. */
+async function runFaults(
+  engine: ScriptedEngine,
+  cases: readonly (readonly OpCase[])[],
+  seed: number,
+  sizes: Pools,
+): Promise<void> {
+  const arena = new Arena({ maxBytes: 8 * 2 ** 20, label: 'path', places: false });
+  const disk = new Disk(new BlockDevice({ engine, arena, ...sizes }));
+  const model = new PathModel(arena, seed);
+  for (const batch of cases) {
+    await model.runFailing(disk, model.plan(batch), () => engine.disk);
+    disk.assertNothingOutstanding();
+    assert.equal(Buffer.compare(engine.disk, model.disk), 0, 'the disk is wrong');
+  }
+  note(disk);
   await disk.close();
   model.heap.release();
   arena.assertNothingOutstanding();
@@ -60,7 +95,6 @@ async function runPath(
 const batches = fc.array(opCases, { minLength: 1, maxLength: 4 });
 const pools = fc.record({ bios: fc.constantFrom(0, 1, 8, 64), splits: fc.constantFrom(0, 1, 64) });
 
-after(()=>console.log(PathModel.seen));
 describe('random transfers, a model of every byte', () => {
   test('ram: under any limits, every request obeys them', async () => {
     await fc.assert(
@@ -110,5 +144,31 @@ describe('random transfers, a model of every byte', () => {
       ),
       { numRuns: RUNS },
     );
+  });
+
+  test('nothing is lost when the device fails, ends short, refuses and overtakes', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        limitsCases([512, 1024, 4096]),
+        batches,
+        pools,
+        fc.integer({ min: 1, max: 5 }),
+        fc.nat(),
+        async (limits, cases, sizes, room, seed) => {
+          const random = randomOf(seed);
+          const fate = (request: Request): Fate => randomFate(random, request, limits);
+          const engine = new ScriptedEngine({ sizeBytes: DISK_BYTES, limits, room, random, fate });
+          await runFaults(engine, cases, seed, sizes);
+        },
+      ),
+      { numRuns: RUNS },
+    );
+  });
+
+  test('every way was taken', { skip: RUNS < 1000 }, () => {
+    const names = ['detachable', 'asked', 'offset', 'length', 'address', 'segments', 'gap'];
+    for (const name of [...names, 'mapped', 'splits', 'merges', 'readBeforeWrite', 'requeues']) {
+      assert.ok((seen[name] ?? 0) > 0, `no random transfer had ${name}`);
+    }
   });
 });

@@ -87,18 +87,22 @@ export class ScriptedEngine implements Engine {
   submit(tags: Uint32Array, first: number, count: number): number {
     const room = (this.#options.room ?? this.info.depth) - this.#held.length;
     const most = Math.min(count, Math.max(room, 0));
-    for (let i = 0; i < most; i++) {
-      const tag = tags[first + i];
+    let accepted = 0;
+    let refusal = 0;
+    while (accepted < most && refusal === 0) {
+      const tag = tags[first + accepted];
       const request = (this.#table as RequestTable).get(tag);
       const fate = this.#options.fate?.(request, this.#count + 1) ?? {};
-      if (fate.refuse !== undefined && i > 0) return i;
+      refusal = fate.refuse ?? 0;
+      if (refusal !== 0 && accepted > 0) break; // It is offered again, as the first one.
       this.#count++;
-      if (fate.refuse !== undefined) return fate.refuse;
+      if (refusal !== 0) continue;
       this.#judge(request);
       this.#held.push({ tag, fate });
+      accepted++;
     }
     this.#tick();
-    return most;
+    return accepted > 0 ? accepted : refusal;
   }
 
   reap(tags: Uint32Array, max: number): number {

@@ -68,6 +68,8 @@ export class DiskSink implements CopySink {
     return this.disk.flush();
   }
 
+  abandon(): void {}
+
   async close(): Promise<void> {
     this.#zeros?.release();
     this.#zeros = null;

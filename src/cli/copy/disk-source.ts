@@ -20,6 +20,8 @@ export class DiskSource implements CopySource {
     return bytesRead;
   }
 
+  abandon(): void {}
+
   close(): Promise<void> {
     return this.disk.close();
   }

@@ -10,6 +10,8 @@ export interface CopySource {
   readonly size: number | null;
   /** Bytes read; fewer than asked for only at the end. */
   read(into: Uint8Array, position: number): Promise<number>;
+  /** Gives up a call that may never end: it rejects with ECANCELED. Disks always end theirs. */
+  abandon(): void;
   close(): Promise<void>;
 }
 
@@ -27,6 +29,8 @@ export interface CopySink {
   /** The copy is complete and has this size. */
   finish(size: number): Promise<void>;
   flush(): Promise<void>;
+  /** As for a source. */
+  abandon(): void;
   close(): Promise<void>;
 }
 

@@ -16,7 +16,7 @@ export interface PumpOptions {
   readonly zeroBytes: number;
   /** Stops after what is in flight. */
   readonly signal: AbortSignal;
-  /** So many more bytes of the source have arrived. */
+  /** So many more bytes of the source are in the destination. */
   readonly onProgress: (bytes: number) => void;
   /** Filled in where the source cannot be read again. */
   readonly digests: ChunkDigests | null;
@@ -59,7 +59,10 @@ export class Pump {
   }
 
   async run(): Promise<PumpResult> {
-    await Promise.all(this.#options.buffers.map((buffer) => this.#runSlot(buffer)));
+    const { buffers, signal } = this.#options;
+    signal.addEventListener('abort', this.#abandon, { once: true });
+    await Promise.all(buffers.map((buffer) => this.#runSlot(buffer)));
+    signal.removeEventListener('abort', this.#abandon);
     if (this.#failure !== null) throw this.#failure;
     return {
       bytes: this.#dataBytes + this.#holeBytes,
@@ -82,6 +85,11 @@ export class Pump {
     }
   }
 
+  readonly #abandon = (): void => {
+    this.#options.source.abandon();
+    this.#options.sink.abandon();
+  };
+
   /** The first failure counts; an aborted call is none. */
   #cut(error: unknown): void {
     const isAborted = error instanceof BlockError && error.code === 'ECANCELED';
@@ -89,18 +97,17 @@ export class Pump {
     this.#isCut = true;
     this.#readOrder?.open();
     this.#writeOrder?.open();
+    this.#abandon();
   }
 
   async #move(chunk: Chunk, buffer: ArenaBuffer): Promise<void> {
     const bytes = chunk.isHole ? chunk.bytes : await this.#read(chunk, buffer);
-    if (this.#writeOrder === null) {
+    await this.#writeOrder?.enter(chunk.index);
+    if (bytes > 0 && !this.#isCut) {
       await this.#write(chunk, buffer, bytes);
-    } else {
-      await this.#writeOrder.enter(chunk.index);
-      await this.#write(chunk, buffer, bytes);
-      this.#writeOrder.leave(chunk.index);
+      this.#options.onProgress(bytes);
     }
-    this.#options.onProgress(bytes);
+    this.#writeOrder?.leave(chunk.index);
   }
 
   async #read(chunk: Chunk, buffer: ArenaBuffer): Promise<number> {
@@ -122,7 +129,6 @@ export class Pump {
   }
 
   async #write(chunk: Chunk, buffer: ArenaBuffer, bytes: number): Promise<void> {
-    if (bytes === 0 || this.#isCut) return;
     const { sink, zeroBytes } = this.#options;
     if (chunk.isHole) {
       await sink.zero(chunk.position, bytes);

@@ -1,24 +1,72 @@
+import type { Readable } from 'node:stream';
+import { BlockError, type BlockErrorCode } from '../../base/block-error.ts';
+import { Errno } from '../../base/errno.ts';
 import type { CopySource } from './endpoint.ts';
-import { StreamIo, type StreamOptions } from './stream-io.ts';
 
-/** Standard input, or any descriptor that can only be read in order. It stays open. */
+/**
+ * Standard input or any other stream of bytes: read once, in order. Its chunks are copied into the
+ * buffers of the copy, because a stream gives memory of its own.
+ */
 export class StreamSource implements CopySource {
   readonly disk = null;
   readonly size = null;
-  readonly io: StreamIo;
+  readonly name: string;
+  readonly #readable: Readable;
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  /** What the last chunk had too much. */
+  #rest: Uint8Array | null = null;
+  #isAbandoned = false;
 
-  constructor(options: StreamOptions) {
-    this.io = new StreamIo(options);
+  constructor(readable: Readable, name: string) {
+    this.name = name;
+    this.#readable = readable;
+    this.#chunks = readable[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
   }
 
-  get name(): string {
-    return this.io.name;
+  /** Fills `into`; fewer bytes only at the end. Pre: one call at a time. */
+  async read(into: Uint8Array): Promise<number> {
+    let done = 0;
+    while (done < into.length) {
+      const chunk = this.#rest ?? (await this.#next());
+      if (chunk === null) break;
+      const take = Math.min(chunk.length, into.length - done);
+      into.set(take < chunk.length ? chunk.subarray(0, take) : chunk, done);
+      this.#rest = take < chunk.length ? chunk.subarray(take) : null;
+      done += take;
+    }
+    return done;
   }
 
-  /** Pre: one call at a time, in order; the stream knows no position. */
-  read(into: Uint8Array): Promise<number> {
-    return this.io.read(into);
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#readable.destroy();
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#readable.destroy();
+  }
+
+  async #next(): Promise<Uint8Array | null> {
+    try {
+      const { value, done } = await this.#chunks.next();
+      if (!this.#isAbandoned) return done === true ? null : value;
+    } catch (error) {
+      if (!this.#isAbandoned) throw streamError(error, 'read', this.name);
+    }
+    throw new BlockError('ECANCELED', { reason: 'stopped', syscall: 'read', device: this.name });
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EPIPE: 'nobody reads the pipe any more',
+  ENOSPC: 'no space left on the device',
+  EISDIR: 'it is a directory',
+  EBADF: 'it is not open for that',
+};
+
+/** An error of node:fs or of a stream, as the one error class. */
+export function streamError(cause: unknown, syscall: string, device: string): BlockError {
+  const { code = 'EIO', message } = cause as NodeJS.ErrnoException;
+  const known = (Object.hasOwn(Errno, code) ? code : 'EIO') as BlockErrorCode;
+  return new BlockError(known, { reason: REASONS[code] ?? message, syscall, device, cause });
 }

@@ -1,7 +1,7 @@
 import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
 
-/** Runs `callback` once, later, from the loop: queueMicrotask, setImmediate, the simulator's clock. */
+/** Runs `callback` once, later, from the loop: setImmediate, or the simulator's clock. */
 export type Defer = (callback: () => void) => void;
 
 /**
@@ -64,7 +64,7 @@ export class CompletionRing {
     return -Errno.ENOENT;
   }
 
-  /** Calls `wake` once, later, when there is something to drain. Armed twice: the last one counts. */
+  /** Calls `wake` once, later, when there is something to drain. A second one replaces it. */
   arm(wake: () => void): void {
     this.#wake = wake;
     this.notify();

@@ -22,7 +22,8 @@ export function memoryLimits(input: LimitsInput | undefined): Limits {
 export function requireWholeBlocks(sizeBytes: number, limits: Limits, target: string): void {
   const block = limits.logical_block_size;
   if (Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && sizeBytes % block === 0) return;
-  const reason = `the size is ${sizeBytes} bytes, but must be a multiple of the ${block}-byte block`;
+  const rule = `a multiple of the ${block}-byte block`;
+  const reason = `the size is ${sizeBytes} bytes, but must be ${rule}`;
   throw new BlockError('EINVAL', { reason, device: target });
 }
 

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { BlockError } from '../../base/block-error.ts';
 import { GIB, PAGE_BYTES } from '../../base/units.ts';
@@ -35,19 +37,27 @@ test('a size that is no whole blocks is EINVAL', () => {
   assert.throws(open, isError('EINVAL', /4096-byte block/));
 });
 
-test('what the host refuses is ENOMEM, with the target and the size', () => {
-  // More regions than frame numbers have room for: 4096 of 4 GiB.
+test('a disk larger than frame numbers reach is ENOMEM, with the target and the size', () => {
   const open = (): void => void openRamEngine({ sizeBytes: 2 ** 50, target: 'ram:1P', defer });
-  assert.throws(open, (error: unknown) => {
-    assert(error instanceof BlockError);
-    assert.equal(error.code, 'ENOMEM');
-    assert.match(error.reason, /RAM disk of 1 PiB/);
-    assert.equal(error.device, 'ram:1P');
-    return true;
-  });
-  // Nothing of the attempt is left: the next one finds the address space free.
-  const store = new RamStore(512, 'ram:512');
-  store[Symbol.dispose]();
+  assert.throws(open, isError('ENOMEM', /at most 8 TiB, not 1 PiB/));
+  assert.throws(open, (error: unknown) => error instanceof BlockError && error.device === 'ram:1P');
+});
+
+test('what the host refuses is ENOMEM, and leaves nothing behind', () => {
+  if (process.platform !== 'linux') return;
+  const module = JSON.stringify(join(import.meta.dirname, 'ram-engine.ts'));
+  const program = `
+    import { openRamEngine } from ${module};
+    const open = (sizeBytes) => openRamEngine({ sizeBytes, target: 'ram:x', defer: setImmediate });
+    try { open(2 ** 36); } catch (error) { console.log(error.code, error.reason); }
+    open(2 ** 20); // There is room for this one again.
+    console.log('opened');
+  `;
+  // 38 GiB of address space: room for a few regions, not for the sixteen of 64 GiB.
+  const command = 'ulimit -v 40000000 && exec "$0" --input-type=module -e "$1"';
+  const child = spawnSync('sh', ['-c', command, process.execPath, program], { encoding: 'utf8' });
+  assert.match(child.stdout, /^ENOMEM no memory for a RAM disk of 64 GiB: the host refused/);
+  assert.match(child.stdout, /opened\n$/, child.stderr);
 });
 
 test('limits and names are those that were given', async () => {

@@ -7,6 +7,7 @@ import {
   createRegion,
   kernelsFor,
   REGION_BYTES_MAX,
+  REGIONS_MAX,
   type Region,
   regionOf,
 } from '../../memory/region.unsafe.ts';
@@ -16,6 +17,9 @@ import {
 
 /** The unit in which the store remembers what was never written. */
 export const CHUNK_BYTES = 64 * KIB;
+
+/** Half of the frame numbers there are: 8 TiB. The other half is for the program. */
+const STORE_BYTES_MAX = (REGIONS_MAX / 2) * REGION_BYTES_MAX;
 
 /**
  * The bytes of a RAM disk, in page frames of its own: one region for each 4 GiB. The host gives
@@ -28,10 +32,15 @@ export class RamStore {
   readonly #first: Region;
   readonly #written: Uint8Array;
 
-  /** Throws BlockError ENOMEM when the host refuses; nothing is left then. */
+  /** Throws BlockError ENOMEM when it is too large or the host refuses; nothing is left then. */
   constructor(sizeBytes: number, target: string) {
     assert(Number.isSafeInteger(sizeBytes) && sizeBytes > 0, 'ram store: size');
     this.sizeBytes = sizeBytes;
+    if (sizeBytes > STORE_BYTES_MAX) {
+      const most = formatSize(STORE_BYTES_MAX);
+      const reason = `a RAM disk has at most ${most}, not ${formatSize(sizeBytes)}`;
+      throw new BlockError('ENOMEM', { reason, device: target });
+    }
     try {
       for (let at = 0; at < sizeBytes; at += REGION_BYTES_MAX) {
         const bytes = Math.min(sizeBytes - at, REGION_BYTES_MAX);

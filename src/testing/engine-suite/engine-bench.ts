@@ -8,6 +8,7 @@ import { type DrivenResult, type DrivenSegment, EngineDriver } from '../engine-d
 import { SEGMENT_SHAPES, type SegmentShape, SHAPE_PAGES, shapeBytes } from '../segment-shapes.ts';
 import { checkRequest } from '../simulator/request-checker.ts';
 import { SeededRandom } from '../simulator/seeded-random.ts';
+import { fillPattern, firstDifference } from '../simulator/sim-op.ts';
 
 /** A freshly opened engine; each test of the suite asks for one. At least 1 MiB large. */
 export interface EngineUnderTest {
@@ -73,7 +74,7 @@ export class EngineBench {
 
   randomBytes(count: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(count);
-    for (let i = 0; i < count; i++) bytes[i] = this.#random.below(256);
+    fillPattern(bytes, this.#random.uint32());
     return bytes;
   }
 
@@ -123,7 +124,7 @@ export class EngineBench {
       const from = page * PAGE_BYTES + offset;
       copy.fill(CANARY, from, from + len);
     }
-    const at = copy.findIndex((byte) => byte !== CANARY);
+    const at = firstDifference(copy, new Uint8Array(copy.length).fill(CANARY));
     assert.equal(at, -1, `byte ${at} of the buffer changed, but no segment covers it`);
   }
 
@@ -196,6 +197,6 @@ export class EngineBench {
 /** `deepEqual` of large arrays takes seconds to fail; this names the first difference. */
 export function assertSameBytes(actual: Uint8Array, expected: Uint8Array, what: string): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
-  const at = actual.findIndex((byte, index) => byte !== expected[index]);
+  const at = firstDifference(actual, expected);
   assert.equal(at, -1, `${what}: byte ${at} is ${actual[at]}, expected ${expected[at]}`);
 }

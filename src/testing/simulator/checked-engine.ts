@@ -1,5 +1,5 @@
 import { AssertionError, assert } from '../../base/assert.ts';
-import { slotOf } from '../../base/slots.ts';
+import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import { BIO_OP_NAMES } from '../../bio/bio-op.ts';
 import type { Engine, EngineInfo, Extent } from '../../engine/contract.ts';
 import type { Limits } from '../../limits/limits.ts';
@@ -17,8 +17,9 @@ export class CheckedEngine implements Engine {
   readonly #engine: Engine;
   readonly #limits: Limits;
   readonly #inFlight = new Map<number, number>();
-  /** Bytes with which a tag was first seen: fewer later, and it is the rest of a short transfer. */
-  readonly #firstBytes = new Map<number, number>();
+  // By slot: the last tag and the bytes it first came with. Fewer later = the rest of a short one.
+  #firstTag = new Uint32Array(0);
+  #firstBytes = new Float64Array(0);
   #table: RequestTable | null = null;
 
   /** `limits`: default, those of the engine. */
@@ -38,6 +39,8 @@ export class CheckedEngine implements Engine {
 
   attach(table: RequestTable): void {
     this.#table = table;
+    this.#firstTag = new Uint32Array(table.depth).fill(TAG_NONE);
+    this.#firstBytes = new Float64Array(table.depth);
     this.#engine.attach(table);
   }
 
@@ -80,8 +83,8 @@ export class CheckedEngine implements Engine {
     const request = (this.#table as RequestTable).get(tag);
     assert(!this.#inFlight.has(tag), 'checked engine: a tag went down twice');
     assert(request.inFlight, 'checked engine: a request went down that is not in flight');
-    const before = this.#firstBytes.get(tag);
-    const isRest = before !== undefined && request.bytes < before;
+    const slot = slotOf(tag);
+    const isRest = this.#firstTag[slot] === tag && request.bytes < this.#firstBytes[slot];
     const options = { isRest, sizeBytes: this.sizeBytes() };
     const fault = checkRequest(request, this.#limits, options);
     if (fault === null) return;
@@ -93,7 +96,11 @@ export class CheckedEngine implements Engine {
   #accept(tag: number): void {
     const { bytes } = (this.#table as RequestTable).get(tag);
     this.#inFlight.set(tag, bytes);
-    if (!this.#firstBytes.has(tag)) this.#firstBytes.set(tag, bytes);
+    const slot = slotOf(tag);
+    if (this.#firstTag[slot] !== tag) {
+      this.#firstTag[slot] = tag;
+      this.#firstBytes[slot] = bytes;
+    }
     this.checked++;
   }
 
@@ -108,6 +115,5 @@ export class CheckedEngine implements Engine {
     assert(Number.isInteger(bytesDone), 'checked engine: bytesDone is no count');
     assert(bytesDone >= 0 && bytesDone <= bytes, 'checked engine: more bytes than asked');
     assert(table.get(tag).bytes === bytes, 'checked engine: the request changed in flight');
-    if (bytesDone === bytes || status !== 0) this.#firstBytes.delete(tag);
   }
 }

@@ -106,7 +106,8 @@ function checkDiscard(request: Request, limits: Limits): string | null {
     const chain = checkChain(request);
     if (chain !== null) return chain;
   } else if (bios.length > limits.max_discard_segments) {
-    return `it has ${bios.length} ranges, but max_discard_segments is ${limits.max_discard_segments}`;
+    const limit = limits.max_discard_segments;
+    return `it has ${bios.length} ranges, but max_discard_segments is ${limit}`;
   }
   return most(request, 'max_discard_sectors', limits);
 }

@@ -261,7 +261,7 @@ export class SimWorkload {
     }
   }
 
-  /** Lets time pass until something may have come free. A submitter that sleeps gives its plug up. */
+  /** Lets time pass: something may come free. A submitter that sleeps gives its plug up. */
   #sleep(): void {
     while (this.#plugs > 0) this.#unplug(true);
     if (!this.#world.clock.step()) {

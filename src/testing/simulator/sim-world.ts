@@ -37,7 +37,7 @@ export interface SimReport {
 const ARENA_BYTES = 16 * 2 ** 20;
 /** Mutants wait until the world runs. */
 const MUTANT_FROM = 10;
-const ENGINE_MUTANTS: readonly string[] = [
+const ENGINE_MUTANTS: readonly EngineMutant[] = [
   'wrong-byte',
   'lost-write',
   'stray-write',
@@ -45,7 +45,13 @@ const ENGINE_MUTANTS: readonly string[] = [
   'double-completion',
   'lost-completion',
   'too-many-bytes',
-] satisfies EngineMutant[];
+];
+export const SIM_MUTANTS: readonly SimMutant[] = [
+  ...ENGINE_MUTANTS,
+  'leaked-pin',
+  'leaked-bio',
+  'over-limit',
+];
 
 /** Everything that one seed decides: device, limits, faults, memory, pools. */
 export class SimWorld {
@@ -137,7 +143,7 @@ export class SimWorld {
 }
 
 function isEngineMutant(mutant: SimMutant | undefined): mutant is EngineMutant {
-  return mutant !== undefined && ENGINE_MUTANTS.includes(mutant);
+  return ENGINE_MUTANTS.some((known) => known === mutant);
 }
 
 function randomRates(random: SeededRandom): FaultRates {

@@ -1,0 +1,79 @@
+import { type BigIntStats, promises as fs, fstatSync } from 'node:fs';
+import { BlockError } from '../../base/block-error.ts';
+import { formatSize } from '../../base/units.ts';
+import type { Arena } from '../../memory/arena.ts';
+import { open } from '../../targets/open.ts';
+import type { Target } from '../../targets/target.ts';
+import { DiskSink } from './disk-sink.ts';
+import { DiskSource } from './disk-source.ts';
+import type { CopySink, CopySource, SparsePolicy } from './endpoint.ts';
+import { StreamSink } from './stream-sink.ts';
+import { StreamSource } from './stream-source.ts';
+
+export interface EndpointOptions {
+  readonly arena: Arena;
+  readonly direct: boolean;
+  readonly sparse: SparsePolicy;
+}
+
+export async function openSource(target: Target, options: EndpointOptions): Promise<CopySource> {
+  if (target.kind === 'stdio') return new StreamSource(process.stdin, 'standard input');
+  const { arena, direct } = options;
+  return new DiskSource(await open(target.text, { arena, direct, readOnly: true }));
+}
+
+/**
+ * Opens the destination for `size` bytes (null: unknown). A regular file is made, or emptied: then
+ * it has no old blocks, and what is not written is a hole. A device must be large enough.
+ */
+export async function openSink(
+  target: Target,
+  size: number | null,
+  options: EndpointOptions,
+): Promise<CopySink> {
+  if (target.kind === 'stdio') return new StreamSink(1, 'standard output');
+  const { arena, direct } = options;
+  const disk = await open(target.text, { arena, direct, create: true });
+  try {
+    const sink = new DiskSink({ disk, arena, discards: options.sparse === 'always' });
+    // Not when it is empty already: ext4 takes any truncation to 0 as a file being replaced, and
+    // then writes all of it out when it is closed (0.4 s for a GiB).
+    if (sink.size === null && disk.size > 0) await disk.truncate(0);
+    if (size === null) return sink;
+    if (sink.size === null) {
+      if (size > 0) await disk.truncate(size);
+    } else if (sink.size < size) {
+      const reason =
+        `the source has ${formatSize(size)} (${size} bytes), ` +
+        `the destination only ${formatSize(sink.size)} (${sink.size} bytes)`;
+      throw new BlockError('ENOSPC', { reason, device: target.text });
+    }
+    return sink;
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
+}
+
+/** Throws when both name one file or device: emptying the destination would empty the source. */
+export async function requireDifferent(source: Target, destination: Target): Promise<void> {
+  const [from, to] = await Promise.all([identify(source, 0), identify(destination, 1)]);
+  if (from === null || to === null) return;
+  const isSame = from.dev === to.dev && from.ino === to.ino;
+  const isSameDevice = from.isBlockDevice() && to.isBlockDevice() && from.rdev === to.rdev;
+  const isStorage = to.isFile() || to.isBlockDevice();
+  if (!isStorage || !(isSame || isSameDevice)) return;
+  const reason = 'source and destination are the same file';
+  throw new BlockError('EINVAL', { reason, device: destination.text });
+}
+
+/** null: memory, or nothing there. */
+async function identify(target: Target, stdioFd: number): Promise<BigIntStats | null> {
+  if (target.kind === 'stdio') return fstatSync(stdioFd, { bigint: true });
+  if (target.kind !== 'file') return null;
+  try {
+    return await fs.stat(target.path, { bigint: true });
+  } catch {
+    return null; // Opening it says what is wrong.
+  }
+}

@@ -1,0 +1,123 @@
+import type { BIO_OP_NAMES } from '../bio/bio-op.ts';
+import type { SPLIT_CAUSE_NAMES } from '../bio/split-point.ts';
+import type { MAP_REASON_NAMES, VERDICT_NAMES } from '../map/verdict.ts';
+import type { HOLD_NAMES } from '../memory/holds.ts';
+
+// What happened on the path, as plain objects: one step each, complete in itself, ready for JSON.
+// `trace` is the transfer; splits, merges and bounces keep it. Bios and requests have names for as
+// long as the log lives: bio '2', its fronts '2.1', '2.2', and the rest of it '2' again.
+
+export type OpName = (typeof BIO_OP_NAMES)[number];
+
+/** Physically contiguous bytes. `address` is frame * 4096 + offset. */
+export interface SegmentRecord {
+  readonly address: number;
+  readonly bytes: number;
+}
+
+interface Traced {
+  readonly trace: number;
+}
+
+/** Map or copy was decided, or decided anew once the bio was built (`isRevised`). */
+export interface MapEvent extends Traced {
+  readonly type: 'map';
+  readonly op: OpName;
+  readonly position: number;
+  readonly bytes: number;
+  readonly verdict: (typeof VERDICT_NAMES)[number];
+  readonly reason: (typeof MAP_REASON_NAMES)[number];
+  /** The same for what lies between a partial first and last block. */
+  readonly middle: (typeof MAP_REASON_NAMES)[number];
+  readonly isRevised: boolean;
+}
+
+/** Pages got a hold, or were let go. */
+export interface HoldEvent extends Traced {
+  readonly type: 'hold' | 'release';
+  readonly hold: (typeof HOLD_NAMES)[number];
+  readonly pages: number;
+  readonly segments: readonly SegmentRecord[];
+}
+
+/** The submitter's side copied, from the program (`in`) or back to it. */
+export interface CopyEvent extends Traced {
+  readonly type: 'copy';
+  readonly direction: 'in' | 'back';
+  readonly reason: (typeof MAP_REASON_NAMES)[number];
+  readonly bytes: number;
+}
+
+/** A bio entered the queue, before any split. */
+export interface BioEvent extends Traced {
+  readonly type: 'bio';
+  readonly bio: string;
+  readonly op: OpName;
+  readonly sector: number;
+  readonly bytes: number;
+  readonly segments: readonly SegmentRecord[];
+}
+
+/** A front was cut off `of`, of which `restBytes` stay. */
+export interface SplitEvent extends Traced {
+  readonly type: 'split';
+  readonly bio: string;
+  readonly of: string;
+  readonly sector: number;
+  readonly bytes: number;
+  readonly restBytes: number;
+  /** In sysfs names. */
+  readonly limit: (typeof SPLIT_CAUSE_NAMES)[number];
+}
+
+export interface RequestEvent extends Traced {
+  /** Taken for a bio; gone to the engine; the rest of a short transfer goes again. */
+  readonly type: 'request' | 'issue' | 'requeue';
+  readonly request: string;
+  readonly op: OpName;
+  readonly sector: number;
+  readonly bytes: number;
+  /** Names of the bios in it, in order. */
+  readonly bios: readonly string[];
+  /** As limits count them: an upper bound of what follows. */
+  readonly segmentCount: number;
+  readonly segments: readonly SegmentRecord[];
+}
+
+export interface MergeEvent extends Traced {
+  readonly type: 'merge';
+  readonly where: 'back' | 'front' | 'discard';
+  readonly bio: string;
+  readonly request: string;
+  /** Of the request, with the bio. */
+  readonly bytes: number;
+  readonly segmentCount: number;
+}
+
+/** The engine gave a request back. */
+export interface CompleteEvent extends Traced {
+  readonly type: 'complete';
+  readonly request: string;
+  /** 0 or a negative errno. */
+  readonly status: number;
+  readonly bytes: number;
+}
+
+/** A bio and all its fronts are done. */
+export interface EndEvent extends Traced {
+  readonly type: 'end';
+  readonly bio: string;
+  readonly status: number;
+  readonly bytes: number;
+}
+
+export type TraceEvent =
+  | MapEvent
+  | HoldEvent
+  | CopyEvent
+  | BioEvent
+  | SplitEvent
+  | RequestEvent
+  | MergeEvent
+  | CompleteEvent
+  | EndEvent;
