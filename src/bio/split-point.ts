@@ -36,6 +36,12 @@ export class SplitPoint {
   /** Segments of the front (of the whole bio when there is no split). */
   segments = 0;
   cause: SplitCause = SplitCause.NONE;
+  /**
+   * Cuts are multiples of this beside the logical block. A disk of 512-byte blocks with
+   * dma_alignment 4095 needs 4096, or the rest would start where the device takes no memory.
+   * Linux cuts at the block: 1, under its profiles.
+   */
+  unitBytes = 1;
 }
 
 /**
@@ -195,7 +201,9 @@ function cut(
   limits: Limits,
   point: SplitPoint,
 ): void {
-  const whole = bytes - (bytes % limits.logical_block_size);
+  const block = limits.logical_block_size;
+  const units = bytes - (bytes % Math.max(block, point.unitBytes));
+  const whole = units > 0 ? units : bytes - (bytes % block);
   point.bytes = whole > 0 ? whole : -Errno.EINVAL;
   point.segments = segments;
   point.cause = cause;

@@ -3,6 +3,9 @@ import type { BvecTable } from './bvec-table.ts';
 
 // Contiguity predicates (reference 2.2). Physical address = page * 4096 + offset, a double.
 
+/** Bytes of a region - 1. */
+const REGION_MASK = 2 ** 32 - 1;
+
 export function physicalAddress(table: BvecTable, row: number): number {
   return (table.page[row] as number) * PAGE_BYTES + (table.offset[row] as number);
 }
@@ -24,11 +27,11 @@ export function physMergeable(
 
 /**
  * Bytes from `addr` to the end of its boundary window: at 0x1F000 with mask 0xFFFF, 4096.
- * The common 32-bit masks take the integer way; `%` on large doubles costs twice as much.
+ * A window never passes 4 GiB, where a region ends: the next frame number is other memory.
  */
 export function boundaryLeft(addr: number, mask: number): number {
-  if (mask <= 0xffffffff) return mask - ((addr & mask) >>> 0) + 1;
-  return mask - (addr % (mask + 1)) + 1;
+  const window = mask < REGION_MASK ? mask : REGION_MASK;
+  return window - ((addr & window) >>> 0) + 1;
 }
 
 /** True when the joint of two entries is not at a virtual boundary. Linux: __bvec_gap_to_prev(). */

@@ -48,6 +48,7 @@ export function decideBuilt(bio: Bio, limits: Limits): MapReason {
   while (reason === MapReason.FITS) {
     point.bytes = 0;
     point.cause = SplitCause.NONE;
+    point.unitBytes = limits.dma_alignment + 1;
     splitReadWrite(bio, limits, maxIoBytes(bio.sector, limits), point);
     if (point.bytes === 0) break;
     if (point.bytes === -Errno.EINVAL) {

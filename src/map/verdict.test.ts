@@ -171,8 +171,8 @@ const PAIRS: Readonly<Record<string, readonly [has: Case, hasNot: Case]>> = {
   ],
   // A cut at a block would leave memory that starts off dma_alignment.
   'address  ': [
-    { memory: [[0, 8192]], limits: { dma_alignment: 4095, max_hw_sectors: 9 } },
-    { memory: [[0, 8192]], limits: { dma_alignment: 511, max_hw_sectors: 9 } },
+    { memory: [[0, 8192]], limits: { dma_alignment: 4095, chunk_sectors: 9 } },
+    { memory: [[0, 8192]], limits: { dma_alignment: 511, chunk_sectors: 9 } },
   ],
   segments: [
     {

@@ -16,11 +16,14 @@ export interface AddressSpace {
   pageAt(addr: number, access: Access): number;
 }
 
+/** Frame numbers are Uint32 in the columns; a larger one would name a stranger. */
+const PAGES_END = 2 ** 32;
+
 /** The program's own view of arena memory: virtual = physical. */
 export const ARENA_SPACE: AddressSpace = {
   pageAt(addr: number): number {
     const page = Math.floor(addr / PAGE_BYTES);
-    return pageExists(page) ? page : -Errno.EFAULT;
+    return page < PAGES_END && pageExists(page) ? page : -Errno.EFAULT;
   },
 };
 

@@ -132,7 +132,7 @@ export class Arena {
 
   /** Pages of the folio whose head is `page`. */
   folioPagesAt(page: number): number {
-    return 2 ** this.region.order[page - this.region.firstPage];
+    return 1 << this.region.order[page - this.region.firstPage];
   }
 
   /** Exactly the folio at `frame`, for replays of recorded physical layouts. False if taken. */

@@ -28,7 +28,7 @@ function headOf(region: Region, frame: number): number {
 }
 
 function folioEnd(region: Region, head: number): number {
-  return head + 2 ** (region.order[head] as number);
+  return head + (1 << region.order[head]); // `**` would call pow: 8 ns against 1.
 }
 
 /**
@@ -149,7 +149,7 @@ export function folioHead(page: number): number {
 /** Pages of the folio that `page` lies in: 1, 2, 4 … */
 export function folioPages(page: number): number {
   const region = regionOf(page);
-  return 2 ** (region.order[headOf(region, frameOf(page))] as number);
+  return 1 << region.order[headOf(region, frameOf(page))];
 }
 
 /** Marks every folio under the byte range dirty: the device wrote there. */

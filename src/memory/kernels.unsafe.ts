@@ -4,6 +4,16 @@
 // Why: on shared memory `memory.copy` beats TypedArray.set by 1.4 to 2, `memory.fill` beats fill by
 // ten, and a call from JavaScript allocates nothing (`set` needs a subarray object per copy).
 
+/**
+ * What is used of a `WebAssembly.Memory`, in words of our own: TypeScript declares that class in its
+ * DOM library only, and users of this package need not have it.
+ */
+export interface SharedMemory {
+  readonly buffer: ArrayBufferLike;
+  /** 64 KiB pages; throws when the host refuses. */
+  grow(delta: number): number;
+}
+
 /** Offsets and lengths in bytes; unsigned, below 2^32. Out of range traps (a bug, never data). */
 export interface Kernels {
   /** dst is in memory 0, src in memory 1. */
@@ -168,10 +178,12 @@ let compiled: WebAssembly.Module | null = null;
 
 /** Kernels between two memories, which may be the same one. */
 export function instantiateKernels(
-  memory0: WebAssembly.Memory,
-  memory1: WebAssembly.Memory,
+  memory0: SharedMemory,
+  memory1: SharedMemory,
 ): Kernels {
   compiled ??= new WebAssembly.Module(moduleBytes());
-  const instance = new WebAssembly.Instance(compiled, { m: { 0: memory0, 1: memory1 } });
+  const instance = new WebAssembly.Instance(compiled, {
+    m: { 0: memory0 as WebAssembly.Memory, 1: memory1 as WebAssembly.Memory },
+  });
   return instance.exports as unknown as Kernels;
 }

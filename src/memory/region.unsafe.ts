@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import { formatSize, PAGE_BYTES, PAGE_SHIFT } from '../base/units.ts';
-import { instantiateKernels, type Kernels } from './kernels.unsafe.ts';
+import { instantiateKernels, type Kernels, type SharedMemory } from './kernels.unsafe.ts';
 
 // Row = one page frame of the region.      unit    invariant
 //   head      Uint32   index   first frame of its folio; itself for order 0 and for free frames
@@ -36,7 +36,7 @@ export class Region {
   readonly index: number;
   /** Global number of frame 0. */
   readonly firstPage: number;
-  readonly memory: WebAssembly.Memory | null;
+  readonly memory: SharedMemory | null;
   readonly framesMax: number;
   readonly head: Uint32Array;
   readonly order: Uint8Array;
@@ -55,7 +55,13 @@ export class Region {
   /** Adopted memory: frames with a hold. The window goes with the last. */
   heldFrames = 0;
 
-  constructor(index: number, framesMax: number, memory: WebAssembly.Memory | SharedArrayBuffer) {
+  /** `rows`: framesMax, or 0 for storage, whose pages nobody holds (23 bytes a frame saved). */
+  constructor(
+    index: number,
+    framesMax: number,
+    memory: SharedMemory | SharedArrayBuffer,
+    rows = framesMax,
+  ) {
     this.index = index;
     this.firstPage = index * REGION_FRAMES;
     this.framesMax = framesMax;
@@ -63,15 +69,15 @@ export class Region {
     this.memory = adopted ? null : memory;
     this.u8 = new Uint8Array(adopted ? memory : (memory.buffer as SharedArrayBuffer));
     this.frames = adopted ? framesMax : this.u8.length / PAGE_BYTES;
-    this.head = new Uint32Array(framesMax);
-    this.order = new Uint8Array(framesMax);
-    this.state = new Uint8Array(framesMax);
-    this.refs = new Int32Array(framesMax);
-    this.pins = new Int32Array(framesMax);
-    this.flags = new Uint8Array(framesMax);
-    this.next = new Int32Array(framesMax);
-    this.prev = new Int32Array(framesMax);
-    for (let i = 0; i < framesMax; i++) this.head[i] = i;
+    this.head = new Uint32Array(rows);
+    this.order = new Uint8Array(rows);
+    this.state = new Uint8Array(rows);
+    this.refs = new Int32Array(rows);
+    this.pins = new Int32Array(rows);
+    this.flags = new Uint8Array(rows);
+    this.next = new Int32Array(rows);
+    this.prev = new Int32Array(rows);
+    for (let i = 0; i < rows; i++) this.head[i] = i;
   }
 
   /** Makes at least `frames` frames present. False when the host refuses. */
@@ -145,13 +151,16 @@ function freeWindow(): number {
   return index;
 }
 
+/** What a region is for: page frames that are counted, or the bytes of a RAM disk. */
+export type RegionUse = 'frames' | 'storage';
+
 /** A region of at most `bytesMax` (rounded up to 64 KiB), with `bytes` of it present. */
-export function createRegion(bytes: number, bytesMax: number): Region {
+export function createRegion(bytes: number, bytesMax: number, use: RegionUse = 'frames'): Region {
   assert(bytesMax > 0 && bytesMax <= REGION_BYTES_MAX, 'region: size outside 1..4 GiB');
   const index = freeWindow();
   const maximum = Math.ceil(bytesMax / WASM_PAGE_BYTES);
   const initial = Math.min(Math.ceil(bytes / WASM_PAGE_BYTES), maximum);
-  let memory: WebAssembly.Memory;
+  let memory: SharedMemory;
   try {
     memory = new WebAssembly.Memory({ initial, maximum, shared: true });
   } catch (cause) {
@@ -161,7 +170,7 @@ export function createRegion(bytes: number, bytesMax: number): Region {
     throw new BlockError('ENOMEM', { reason, cause });
   }
   const framesMax = (maximum * WASM_PAGE_BYTES) / PAGE_BYTES;
-  const region = new Region(index, framesMax, memory);
+  const region = new Region(index, framesMax, memory, use === 'storage' ? 0 : framesMax);
   regions[index] = region;
   buffers.set(region.u8.buffer, region);
   return region;

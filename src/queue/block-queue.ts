@@ -59,6 +59,9 @@ export class BlockQueue {
   constructor(options: BlockQueueOptions) {
     this.limits = options.limits;
     this.profile = options.profile;
+    if (options.profile.subBlockSplit === 'error') {
+      this.#point.unitBytes = options.limits.dma_alignment + 1;
+    }
     this.#table = options.table;
     this.#sink = options.sink;
     this.#splitPool = options.splitPool;

@@ -148,16 +148,15 @@ test('the newest is tried first, and nomerges 1 tries none of them', () => {
   }
 });
 
-test('a waiting request that may not grow ends the search', () => {
-  const w = new QueueWorld({ limits: validateLimits({ max_segments: 1 }) });
+test('a waiting request that may not grow ends the search, and stays closed', () => {
+  const w = new QueueWorld({ limits: validateLimits({ max_segments: 2 }) });
   w.accept = () => 0;
-  write(w, 0, 1, 0);
-  write(w, 16, 1, 10);
+  write(w, 0, 1, 0); // Would take the third bio.
+  write(w, 16, 2, 10); // Is met first, and is full.
   write(w, 8, 1, 20);
-  write(w, 24, 1, 30); // 16+8 was closed by the refusal before.
   assert.equal(w.queue.counters.merges, 0);
   w.finish();
-  assert.deepEqual(sectorsOf(w), ['0+8', '16+8', '8+8', '24+8']);
+  assert.deepEqual(sectorsOf(w), ['0+8', '16+16', '8+8']);
 });
 
 test('what waits goes before what comes later, also out of a plug', () => {

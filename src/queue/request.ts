@@ -95,6 +95,7 @@ export class SegmentCursor {
 
   start(request: Request): void {
     this.#bio = opHasData(request.op) ? request.bio : null;
+    this.#left = 0; // Of a walk that was left early.
     if (this.#bio !== null) this.#enter(this.#bio);
   }
 

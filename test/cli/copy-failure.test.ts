@@ -113,8 +113,11 @@ test('Ctrl-C and SIGTERM say how far it came, and are never success', async (t) 
     const child = start(['copy', '-', to, '--progress=json']);
     const ended = endOf(child);
     child.stdin.write(pattern(2 * MIB + 5)); // And then nothing: it waits for more.
+    let isStopped = false; // A second signal would end it at once.
     child.stderr.on('data', (text: string) => {
-      if (text.includes(`"bytes":${2 * MIB},`)) child.kill(signal);
+      if (isStopped || !text.includes(`"bytes":${2 * MIB},`)) return;
+      isStopped = true;
+      child.kill(signal);
     });
     const { code, stdout } = await ended;
     assert.equal(code, expected);

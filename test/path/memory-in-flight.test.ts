@@ -55,6 +55,19 @@ describe('memory that is released in flight', () => {
     }
   });
 
+  test('H11: a set-up that fails copies nothing back', async () => {
+    // Confirmed: fails without #isThere in #fillCopy.
+    await using rig = new PathRig({ random: Math.random });
+    const gone = rig.arena.alloc(512);
+    using good = rig.arena.alloc(512);
+    gone.release();
+    good.bytes.fill(0xee);
+    const read = rig.disk.readv([good.bytes, gone.bytes], 0, { copy: 'always' });
+    await assert.rejects(read, { code: 'EFAULT' });
+    assert.ok(good.bytes.every((byte) => byte === 0xee));
+    assert.equal(rig.engine.log.length, 0);
+  });
+
   test('H3: a pin that fails half-way lets go of each page once', async () => {
     // Confirmed: without the unpin in pinForCopy a pin stays; with it twice, `unpin` asserts.
     await using rig = new PathRig({ random: Math.random });

@@ -60,8 +60,10 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
   if (flags.json === true) {
     report.write(`${copyJson(result, stoppedBy)}\n`);
   } else {
-    for (const line of copyLines(result, stoppedBy, to)) report.write(`${line}\n`);
-    if (flags.stats === true) for (const line of statsLines(result)) report.write(`${line}\n`);
+    // An incomplete copy is a failure, whoever wanted it so.
+    const out = isDone ? report : process.stderr;
+    for (const line of copyLines(result, stoppedBy, to)) out.write(`${line}\n`);
+    if (flags.stats === true) for (const line of statsLines(result)) out.write(`${line}\n`);
   }
   if (isDone) return ExitCode.OK;
   if (job.isBlocked) interrupt.die();

@@ -13,13 +13,8 @@ const HALF: ProgressState = {
 };
 
 test('a bar fits its terminal and says rate and time left', () => {
-  assert.equal(
-    barLine(HALF, 80),
-    'copy  50 % █████████████░░░░░░░░░░░░░ 32 MiB of 64 MiB  16 MiB/s  0:02 left'.replace(
-      /█+░+/,
-      `${'█'.repeat(13)}${'░'.repeat(13)}`,
-    ),
-  );
+  const bar = `${'█'.repeat(15)}${'░'.repeat(15)}`;
+  assert.equal(barLine(HALF, 80), `copy  50 % ${bar} 32 MiB of 64 MiB  16 MiB/s  0:02 left`);
   for (const columns of [20, 50, 80, 200]) {
     const line = barLine(HALF, columns);
     assert.ok(line.length <= Math.max(columns, 60), `${line.length} of ${columns}`);

@@ -16,6 +16,7 @@ export class StreamSource implements CopySource {
   /** What the last chunk had too much. */
   #rest: Uint8Array | null = null;
   #isAbandoned = false;
+  #giveUp: (() => void) | null = null;
 
   constructor(readable: Readable, name: string) {
     this.name = name;
@@ -37,8 +38,10 @@ export class StreamSource implements CopySource {
     return done;
   }
 
+  /** Not by the stream's own means alone: some end only when their source says something. */
   abandon(): void {
     this.#isAbandoned = true;
+    this.#giveUp?.();
     this.#readable.destroy();
   }
 
@@ -47,13 +50,22 @@ export class StreamSource implements CopySource {
   }
 
   async #next(): Promise<Uint8Array | null> {
+    if (this.#isAbandoned) throw this.#aborted();
+    const given = new Promise<never>((_, reject) => {
+      this.#giveUp = () => reject(this.#aborted());
+    });
     try {
-      const { value, done } = await this.#chunks.next();
-      if (!this.#isAbandoned) return done === true ? null : value;
+      const { value, done } = await Promise.race([this.#chunks.next(), given]);
+      return done === true ? null : value;
     } catch (error) {
-      if (!this.#isAbandoned) throw streamError(error, 'read', this.name);
+      throw this.#isAbandoned ? this.#aborted() : streamError(error, 'read', this.name);
+    } finally {
+      this.#giveUp = null;
     }
-    throw new BlockError('ECANCELED', { reason: 'stopped', syscall: 'read', device: this.name });
+  }
+
+  #aborted(): BlockError {
+    return new BlockError('ECANCELED', { reason: 'stopped', syscall: 'read', device: this.name });
   }
 }
 

@@ -44,7 +44,7 @@ export class RamStore {
     try {
       for (let at = 0; at < sizeBytes; at += REGION_BYTES_MAX) {
         const bytes = Math.min(sizeBytes - at, REGION_BYTES_MAX);
-        this.#regions.push(createRegion(bytes, bytes));
+        this.#regions.push(createRegion(bytes, bytes, 'storage'));
       }
       this.#written = new Uint8Array(Math.ceil(sizeBytes / CHUNK_BYTES));
     } catch (cause) {

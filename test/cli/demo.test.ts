@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { endOf, makeFolder, run } from './command.ts';
+
+function example(name: string): Promise<Awaited<ReturnType<typeof endOf>>> {
+  const path = join(import.meta.dirname, '..', '..', 'examples', name);
+  return endOf(spawn(process.execPath, [path], { stdio: 'pipe' }));
+}
+
+test('the demo copies, verifies and explains three requests, and leaves nothing behind', async (t) => {
+  const folder = makeFolder(t);
+  const { code, stdout, stderr } = await run(['demo'], { env: { TMPDIR: folder } });
+  assert.equal(stderr, '');
+  assert.equal(code, 0);
+  assert.match(stdout, /verified 64 MiB .* identical/);
+  assert.match(stdout, /pages held at the end +0 +0/);
+  assert.match(stdout, /the device gets the pages of the program itself/);
+  assert.match(stdout, /copied 8 KiB \(address\)/);
+  assert.match(stdout, /bios 1, splits 1, merges 0, requests 2/);
+  assert.equal(stdout.match(/held now: 0/g)?.length, 3);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('biovec-')),
+    [],
+  );
+});
+
+test('examples/transfer-during-read: Node loses or dies, biovec tells', async () => {
+  const { code, stdout } = await example('transfer-during-read.ts');
+  assert.equal(code, 0);
+  assert.match(stdout, /the buffer that was passed has 0|Node died of SIG/);
+  assert.match(stdout, /ERR_BIOVEC_DETACHED: buffer 0 .* only ever saw pages of the arena/);
+  assert.match(stdout, /memory of an arena does not go: DataCloneError/);
+  assert.match(stdout, /65536 bytes read, all of them right/);
+});
+
+test('examples/first-read', async () => {
+  const { code, stdout } = await example('first-read.ts');
+  assert.equal(code, 0);
+  assert.match(stdout, /^(\d+) bytes of \1: \1 mapped, 0 copied\n/);
+});
