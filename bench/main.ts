@@ -41,7 +41,9 @@ function verdict(row: Row): string {
 function print(row: Row): void {
   const peer = row.peer === undefined ? '' : `  ${row.peer.name} ${figure(row.peer.figure)}`;
   const ratio = row.ratio === undefined ? '' : `  ratio ${figure(row.ratio)}`;
-  console.log(`${row.name.padEnd(22)} ${figure(row.ours)} ${row.unit}${peer}${ratio}  ${verdict(row)}`);
+  console.log(
+    `${row.name.padEnd(22)} ${figure(row.ours)} ${row.unit}${peer}${ratio}  ${verdict(row)}`,
+  );
   const notes = Object.entries(row.notes ?? {}).map(([name, value]) => `${name}: ${value}`);
   if (notes.length > 0) console.log(`${' '.repeat(23)}${notes.join(', ')}`);
 }

@@ -140,6 +140,8 @@ function main(versions: readonly string[]): void {
     checkNoInstallScripts(consumer);
     for (const version of versions) checkNode(version, folder, consumer);
   } finally {
+    // The launcher prefers `dist/`: a stale one would hide the sources of this checkout.
+    rmSync(join(root, 'dist'), { recursive: true, force: true });
     rmSync(folder, { recursive: true, force: true });
   }
 }

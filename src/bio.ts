@@ -12,12 +12,12 @@ export { BlockDevice, type DeviceOptions, type TransferOptions } from './device/
 export { Disk } from './device/disk.ts';
 export { forEachPage } from './iter/for-each-page.ts';
 export { IovIter, IterDirection, IterKind } from './iter/iov-iter.ts';
-export { extract } from './iter/iter-extract.ts';
 export { Iovec } from './iter/iovec.ts';
+export { extract } from './iter/iter-extract.ts';
 export type { Limits, LimitsInput } from './limits/limits.ts';
 export { presetLimits } from './limits/presets.ts';
 export { DEFAULT_PROFILE, LINUX_6_1, LINUX_6_12, type Profile } from './limits/profile.ts';
 export { stackLimits } from './limits/stack.ts';
 export { validateLimits } from './limits/validate.ts';
-export { ARENA_SPACE, type AddressSpace, MappedSpace } from './memory/address-space.ts';
+export { type AddressSpace, ARENA_SPACE, MappedSpace } from './memory/address-space.ts';
 export { HoldKind, maybePinned, pinPages, unpinPages } from './memory/holds.ts';

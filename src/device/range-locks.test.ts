@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { RUNS as BASE } from '../base/runs.fuzz.ts';
 import { type RangeHolder, RangeLocks } from './range-locks.ts';
 
-const RUNS = Number(process.env['BIOVEC_RUNS'] ?? 1000);
+const RUNS = BASE.numRuns;
 
 class Writer implements RangeHolder {
   readonly lockStart: number;

@@ -43,9 +43,11 @@ export interface EngineInfo {
  *   in `table.status` (0 or -errno) and `table.bytesDone` by slot. It reports what it got: a
  *   transfer may end short with status 0; the rest is continued by the caller.
  * - `arm(wake)`: call `wake` once, later (never from inside `submit`, `reap` or `arm`), when there
- *   is something to reap. Armed again after each wake.
+ *   is something to reap. Armed again after each wake; arming twice replaces the wake.
  * - A request covers whole logical blocks, but the last one may end inside a block where the device
  *   ends (or where a write shall end a file).
+ * - `submit` accepts at least one request while nothing is in flight: 0 would wait for ever. A reap
+ *   may return fewer than are finished, and then wakes again. After `close`, submit is refused.
  * - READ moves device → segments, WRITE segments → device; a WRITE with FUA, and a FLUSH, complete
  *   when the bytes are on the medium. DISCARD and WRITE_ZEROES name a range only.
  */
@@ -57,7 +59,7 @@ export interface Engine {
   attach(table: RequestTable): void;
   submit(tags: Uint32Array, first: number, count: number): number;
   reap(tags: Uint32Array, max: number): number;
-  /** Asks to give up on `tag`. 0 = will complete (soon, perhaps with -ECANCELED); -ENOENT = unknown. */
+  /** Asks to give up on `tag`. 0: it completes, perhaps with -ECANCELED; -ENOENT: unknown. */
   cancel(tag: number): number;
   arm(wake: () => void): void;
   /** Control plane: data, holes and zeros from `start` to `end`, in order and without gaps. */

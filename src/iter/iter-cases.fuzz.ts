@@ -12,8 +12,7 @@ import { IovIter, IterDirection, IterKind } from './iov-iter.ts';
 import { Iovec } from './iovec.ts';
 import { HOLE } from './page-source.ts';
 
-/** Runs of each property; BIOVEC_RUNS asks for more or fewer. */
-export const RUNS = { numRuns: Number(process.env['BIOVEC_RUNS'] ?? 1000) };
+export { RUNS } from '../base/runs.fuzz.ts';
 
 /** Address of the first mapped page of a USER case. */
 export const SPACE_BASE = 0x10000;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Errno } from '../base/errno.ts';
+import { RUNS as BASE } from '../base/runs.fuzz.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { BioPool } from '../bio/bio-pool.ts';
 import { IovIter, IterDirection } from '../iter/iov-iter.ts';
@@ -13,7 +14,7 @@ import { BOUNCE_BYTES_MAX, bounceOrder, fillBounce, freeBounce, orderFor } from 
 import { BounceReserve } from './bounce-reserve.ts';
 import { pinForCopy, unpinAfterCopy } from './user-pins.ts';
 
-const RUNS = Number(process.env['BIOVEC_RUNS'] ?? 1000);
+const RUNS = BASE.numRuns;
 
 const limitsCases: fc.Arbitrary<Limits> = fc
   .record({

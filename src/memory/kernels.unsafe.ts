@@ -5,8 +5,8 @@
 // ten, and a call from JavaScript allocates nothing (`set` needs a subarray object per copy).
 
 /**
- * What is used of a `WebAssembly.Memory`, in words of our own: TypeScript declares that class in its
- * DOM library only, and users of this package need not have it.
+ * What is used of a `WebAssembly.Memory`, in words of our own: TypeScript declares that class in
+ * its DOM library only, and users of this package need not have it.
  */
 export interface SharedMemory {
   readonly buffer: ArrayBufferLike;
@@ -177,10 +177,7 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
 let compiled: WebAssembly.Module | null = null;
 
 /** Kernels between two memories, which may be the same one. */
-export function instantiateKernels(
-  memory0: SharedMemory,
-  memory1: SharedMemory,
-): Kernels {
+export function instantiateKernels(memory0: SharedMemory, memory1: SharedMemory): Kernels {
   compiled ??= new WebAssembly.Module(moduleBytes());
   const instance = new WebAssembly.Instance(compiled, {
     m: { 0: memory0 as WebAssembly.Memory, 1: memory1 as WebAssembly.Memory },

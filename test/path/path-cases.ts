@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { RUNS as BASE } from '../../src/base/runs.fuzz.ts';
 import type { Disk } from '../../src/device/disk.ts';
 import type { Limits, LimitsInput } from '../../src/limits/limits.ts';
 import { validateLimits } from '../../src/limits/validate.ts';
@@ -10,7 +11,7 @@ import type { ArenaBuffer } from '../../src/memory/arena-buffer.ts';
 // Random transfers on a random device, and a model of both sides: the bytes of the disk, and every
 // byte of the program's memory, also those that no transfer may touch.
 
-export const RUNS = Number(process.env['BIOVEC_RUNS'] ?? 1000);
+export const RUNS = BASE.numRuns;
 export const DISK_BYTES = 96 * 1024;
 /** The program's arena memory. */
 export const HEAP_BYTES = 256 * 1024;

@@ -3,9 +3,16 @@
 
 import assert from 'node:assert/strict';
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { writeFileSync } from 'node:fs';
 import { once } from 'node:events';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -56,7 +63,9 @@ before(() => {
   const files = join(folder, 'files');
   mkdirSync(files);
   for (let i = 0; i < 40; i++) {
-    const bytes = new Uint8Array(1024 * 1024 * (1 + (i % 5))).map((_, at) => (at * 31 + i * 7) & 255);
+    const bytes = new Uint8Array(1024 * 1024 * (1 + (i % 5))).map(
+      (_, at) => (at * 31 + i * 7) & 255,
+    );
     writeFileSync(join(files, `file-${i}.bin`), bytes);
   }
   must('truncate', '-s', String(IMAGE_BYTES), image);
@@ -130,7 +139,17 @@ test('an interrupted copy never reports success', async () => {
   for (let i = 0; i < 512; i++) stream.write(new Uint8Array(1024 * 1024).fill(i & 255));
   stream.end();
   await once(stream, 'finish');
-  const args = [launcher, 'copy', source, to, '--requests', '1', '--request-size', '64K', '--direct'];
+  const args = [
+    launcher,
+    'copy',
+    source,
+    to,
+    '--requests',
+    '1',
+    '--request-size',
+    '64K',
+    '--direct',
+  ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.on('data', (text) => {
