@@ -56,7 +56,8 @@ function text(value: string): number[] {
 
 const get = (local: number): number[] => [0x20, local];
 const set = (local: number): number[] => [0x21, local];
-const i32 = (value: number): number[] => [0x41, value]; // -64..63 only: signed LEB128 in one byte
+/** `i32.const` 0..63: signed LEB128 in one byte, in two for STEP_BYTES. */
+const i32 = (value: number): number[] => [0x41, ...(value < 64 ? [value] : [value + 128, 0])];
 const ADD = 0x6a;
 const SUB = 0x6b;
 const GE_U = 0x4f;
@@ -66,14 +67,23 @@ const END = 0x0b;
 const BR_IF = 0x0d;
 const BR = 0x0c;
 const RETURN = 0x0f;
-const I64_OR = 0x84;
-const I64_NE = 0x52;
-const I64_EQZ = 0x50;
+const V128_OR = [0xfd, 0x50];
+const V128_XOR = [0xfd, 0x51];
+const V128_ANY_TRUE = [0xfd, 0x53];
+/** Bytes that one turn of a scan looks at: four vectors of 16. */
+const STEP_BYTES = 64;
+const VECTORS = [0, 16, 32, 48];
 
-/** `i64.load` of memory 0 or 1 at the address on the stack + `offset`, any alignment. */
-function load64(memory: number, offset = 0): number[] {
+/** `v128.load` of memory 0 or 1 at the address in `local` + `offset`, any alignment. */
+function load128(memory: number, local: number, offset: number): number[] {
   // Bit 6 of the alignment says that a memory index follows (multi-memory encoding).
-  return memory === 0 ? [0x29, 0, offset] : [0x29, 0x40, memory, offset];
+  return [...get(local), 0xfd, 0x00, ...(memory === 0 ? [0, offset] : [0x40, memory, offset])];
+}
+
+/** ORs what `vector` pushes at each of the four offsets; leaves 1 when any bit was set. */
+function anyBit(vectorAt: (offset: number) => number[]): number[] {
+  const code = VECTORS.flatMap((offset, i) => [...vectorAt(offset), ...(i > 0 ? V128_OR : [])]);
+  return [...code, ...V128_ANY_TRUE];
 }
 
 function load8(memory: number): number[] {
@@ -129,27 +139,20 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
   const exports = vector(names.map((name, index) => [...text(name), 0x00, index]));
   const copy = [...get(0), ...get(1), ...get(2), 0xfc, 0x0a, 0, 1];
   const fill = [...get(0), ...get(1), ...get(2), 0xfc, 0x0b, 0];
-  const or4 = [
-    ...get(0),
-    ...load64(0, 0),
-    ...get(0),
-    ...load64(0, 8),
-    I64_OR,
-    ...get(0),
-    ...load64(0, 16),
-    I64_OR,
-    ...get(0),
-    ...load64(0, 24),
-    I64_OR,
+  const bytesOf = (offset: number): number[] => load128(0, 0, offset);
+  const differenceOf = (offset: number): number[] => [
+    ...load128(0, 0, offset),
+    ...load128(1, 1, offset),
+    ...V128_XOR,
   ];
   const isZero = [
-    ...scan(32, 1, [...or4, I64_EQZ, 0x45], step(0, 32)),
+    ...scan(STEP_BYTES, 1, anyBit(bytesOf), step(0, STEP_BYTES)),
     ...scan(1, 1, [...get(0), ...load8(0)], step(0, 1)),
     ...i32(1),
   ];
   const both = (by: number): number[] => [...step(0, by), ...step(1, by)];
   const equal = [
-    ...scan(8, 2, [...get(0), ...load64(0), ...get(1), ...load64(1), I64_NE], both(8)),
+    ...scan(STEP_BYTES, 2, anyBit(differenceOf), both(STEP_BYTES)),
     ...scan(1, 2, [...get(0), ...load8(0), ...get(1), ...load8(1), 0x47], both(1)),
     ...i32(1),
   ];

@@ -70,7 +70,7 @@ test('source and destination may not be one file, by any name', async (t) => {
   assert.ok(readFileSync(a).equals(pattern(5000)), 'the file is as it was');
 });
 
-test('a full disk, a full pipe and a limit of file size are failures with a sentence', async (t) => {
+test('a full disk, device or pipe and a limit of file size are sentences', async (t) => {
   const folder = makeFolder(t);
   const [a, b] = [join(folder, 'a'), join(folder, 'b')];
   writeFileSync(a, pattern(2 * MIB));

@@ -30,7 +30,7 @@ function sameBytes(a: string, b: string): void {
   assert.ok(readFileSync(a).equals(readFileSync(b)), 'the copy differs');
 }
 
-test('file to file: the same bytes, mapped and not copied, and nothing held at the end', async (t) => {
+test('file to file: the same bytes, mapped, and nothing held at the end', async (t) => {
   const folder = makeFolder(t);
   const [from, to] = [join(folder, 'a'), join(folder, 'b')];
   writeFileSync(from, pattern(ODD_BYTES));
@@ -113,7 +113,7 @@ test('progress as lines of JSON', async (t) => {
   assert.equal(last.total, 64 * MIB);
 });
 
-test('holes stay holes, found by extents or, without foreign functions, by their zeros', async (t) => {
+test('holes stay holes, found by extents or, without FFI, by their zeros', async (t) => {
   const folder = makeFolder(t);
   const [from, to] = [join(folder, 'a'), join(folder, 'b')];
   makeSparse(from);

@@ -10,7 +10,7 @@ function example(name: string): Promise<Awaited<ReturnType<typeof endOf>>> {
   return endOf(spawn(process.execPath, [path], { stdio: 'pipe' }));
 }
 
-test('the demo copies, verifies and explains three requests, and leaves nothing behind', async (t) => {
+test('the demo copies, verifies, explains three requests, and leaves nothing', async (t) => {
   const folder = makeFolder(t);
   const { code, stdout, stderr } = await run(['demo'], { env: { TMPDIR: folder } });
   assert.equal(stderr, '');
