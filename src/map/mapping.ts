@@ -288,9 +288,11 @@ export class Mapping {
     const end = Math.min(bio.shortAt, piece.start + piece.bytes);
     const got = Math.max(end - piece.start - piece.skip, 0);
     const userBytes = bio.status === 0 ? Math.min(got, piece.userBytes) : 0;
+    if (piece.isCopied && this.op === BioOp.READ && userBytes > 0) {
+      this.#copyBack(bio, piece, userBytes);
+    }
     if (this.probe !== null) this.#probeHolds(ProbePoint.UNHOLD, bio);
     if (piece.isCopied) {
-      if (this.op === BioOp.READ && userBytes > 0) this.#copyBack(bio, piece, userBytes);
       if (piece.isPinned) this.#unpin(piece);
       this.#freeOwn(bio, piece);
       return;

@@ -86,7 +86,7 @@ export class Verifier {
     if (bytes < chunk.bytes) throw shrunk(source, chunk.position + bytes);
     if (pagesAreEqual(ours.page, 0, theirs.page, 0, bytes)) return;
     let at = 0;
-    while (ours.bytes[at] === theirs.bytes[at]) at++;
+    while (at < bytes && ours.bytes[at] === theirs.bytes[at]) at++;
     throw this.#mismatch(chunk.position + at, 1);
   }
 
@@ -101,7 +101,7 @@ export class Verifier {
         await this.#readBack(buffer, at, bytes);
         if (pagesAreZero(buffer.page, 0, bytes)) continue;
         let odd = 0;
-        while (buffer.bytes[odd] === 0) odd++;
+        while (odd < bytes && buffer.bytes[odd] === 0) odd++;
         throw this.#mismatch(at + odd, 1);
       }
     }
