@@ -86,7 +86,7 @@ export class Progress implements CopyWatcher {
       this.#output.write(`${JSON.stringify({ type: 'progress', ...state })}\n`);
       return;
     }
-    const line = barLine(state, this.#output.columns ?? COLUMNS_DEFAULT);
+    const line = barLine(state, this.#output.columns || COLUMNS_DEFAULT);
     this.#output.write(`\r${line.padEnd(this.#drawn)}`);
     this.#drawn = line.length;
   }
