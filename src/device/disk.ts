@@ -317,6 +317,8 @@ export class Disk {
     switch (result) {
       case -Errno.EIO:
         return 'the device reported an I/O error, or made no progress';
+      case -Errno.EFBIG:
+        return 'the file would become larger than the file system or ulimit -f allows';
       case -Errno.ENOSPC:
         return 'no space left on the device';
       case -Errno.EINVAL:

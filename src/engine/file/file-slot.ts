@@ -55,6 +55,7 @@ export class FileSlot {
   /** Bytes of the request up to which this step goes. */
   #goal = 0;
   #isCancelled = false;
+  #hasTurn = false;
   #request: Request | null = null;
   readonly #views = new SegmentViews();
   readonly #file: OpenFile;
@@ -186,6 +187,11 @@ export class FileSlot {
 
   #transfer(fd: number): void {
     const request = this.#request as Request;
+    const { turns } = this.#file;
+    if (turns !== null && request.op === BioOp.WRITE) {
+      if (!turns.enter(this.#again)) return;
+      this.#hasTurn = true;
+    }
     const { fs } = this.#file.env;
     const position = request.sector * SECTOR_BYTES + this.#done;
     const views = this.#views;
@@ -225,6 +231,10 @@ export class FileSlot {
   }
 
   readonly #onBytes = (error: FsError | null, bytes: number): void => {
+    if (this.#hasTurn) {
+      this.#hasTurn = false;
+      this.#file.turns?.leave();
+    }
     if (error) {
       this.#failed(statusOf(error));
       return;

@@ -1,6 +1,7 @@
 import { assert } from '../../base/assert.ts';
 import type { FsError, HostEnv } from '../../base/env.ts';
 import { errnoNumber } from '../../base/errno.ts';
+import { WriteTurns } from './write-turns.ts';
 
 export interface OpenFileState {
   readonly env: HostEnv;
@@ -32,6 +33,8 @@ export class OpenFile {
   zeroesRange = true;
   /** Descriptor without O_DIRECT; -1 until it is needed. */
   bufferedFd: number;
+  /** Of buffered writes to a regular file; null where writers do not meet at a lock. */
+  readonly turns: WriteTurns | null;
   readonly #waiting: ((status: number) => void)[] = [];
 
   constructor(state: OpenFileState) {
@@ -43,6 +46,7 @@ export class OpenFile {
     this.blockBytes = state.blockBytes;
     this.sizeBytes = state.sizeBytes;
     this.bufferedFd = state.isDirect ? -1 : state.fd;
+    this.turns = state.isDirect || state.isBlock ? null : new WriteTurns();
   }
 
   /** Bytes up to `end` were written. */
