@@ -14,9 +14,12 @@ import type { Engine } from '../../src/engine/contract.ts';
 import { openFileEngine } from '../../src/engine/file/open-file-engine.ts';
 import { openNullEngine } from '../../src/engine/memory/null-engine.ts';
 import { openRamEngine } from '../../src/engine/memory/ram-engine.ts';
+import { validateLimits } from '../../src/limits/validate.ts';
 import { Arena } from '../../src/memory/arena.ts';
 import { HoldKind } from '../../src/memory/holds.ts';
 import { nodeEnv } from '../../src/node/node-env.ts';
+import { SimClock } from '../../src/testing/simulator/sim-clock.ts';
+import { SimEngine } from '../../src/testing/simulator/sim-engine.ts';
 import { printRow, SCALE } from '../row.ts';
 import { summarize } from '../stats.ts';
 
@@ -26,9 +29,15 @@ const defer = (run: () => void): void => void setImmediate(run);
 const DISK_BYTES = 8 * 1024 * 1024;
 const BATCH = 32;
 
-async function measure(name: string, engine: Engine, bios: number): Promise<void> {
+/** `clock`: of a simulated engine, whose time only passes when it is told to. */
+async function measure(
+  name: string,
+  engine: Engine,
+  bios: number,
+  clock?: SimClock,
+): Promise<void> {
   const arena = new Arena({ maxBytes: 16 * 1024 * 1024 });
-  const device = new BlockDevice({ engine, arena, defer });
+  const device = new BlockDevice({ engine, arena, defer: clock?.defer ?? defer });
   const page = arena.alloc(BATCH * 4096).page;
   let done = 0;
   let wake: (() => void) | null = null;
@@ -49,6 +58,7 @@ async function measure(name: string, engine: Engine, bios: number): Promise<void
       }
       device.queue.finishPlug();
       device.poll();
+      while (device.bios.busyCount > 0 && clock?.step() === true) device.poll();
       if (device.bios.busyCount === 0) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
@@ -75,6 +85,15 @@ async function measure(name: string, engine: Engine, bios: number): Promise<void
 const many = Math.ceil(512_000 * SCALE);
 await measure('ram', openRamEngine({ sizeBytes: DISK_BYTES, defer }), many);
 await measure('null', openNullEngine({ sizeBytes: DISK_BYTES, defer }), many);
+const clock = new SimClock();
+const simulator = new SimEngine({
+  seed: 1,
+  clock,
+  limits: validateLimits({}),
+  sizeBytes: DISK_BYTES,
+  depth: 64,
+});
+await measure('simulator', simulator, Math.ceil(many / 8), clock);
 const folder = mkdtempSync(join(tmpdir(), 'biovec-bench-'));
 try {
   const path = join(folder, 'heap.img');
