@@ -1,7 +1,7 @@
 /**
  * A file system lets one writer into a regular file at a time. More than that in the thread pool
- * only spin for the inode's lock: on two cores they cost a copy half of its speed and four times
- * the CPU. So the others wait here, and the threads read meanwhile.
+ * only wait for the inode's lock, with a thread each. So the others wait here, and the threads
+ * read meanwhile.
  */
 export class WriteTurns {
   static readonly WRITERS_MAX = 1;
