@@ -50,30 +50,28 @@ export function alignRowBases(bio: Bio, virtBoundaryMask: number): boolean {
 
 /** `bytes` of `iter` → the rows, from their byte `skip` on. Bytes done: fewer after a fault. */
 export function copyIntoRows(bio: Bio, skip: number, iter: IovIter, bytes: number): number {
-  const { page, offset, len } = bio.table;
-  let before = skip;
-  let left = bytes;
-  for (let row = bio.first; left > 0; row++) {
-    const take = Math.min(len[row] - before, left);
-    if (take > 0) {
-      const done = copyFromIter(iter, page[row], offset[row] + before, take);
-      left -= done;
-      if (done < take) break;
-    }
-    before = Math.max(before - len[row], 0);
-  }
-  return bytes - left;
+  return walkRows(bio, skip, iter, bytes, copyFromIter);
 }
 
 /** The rows, from their byte `skip` on → `bytes` of `iter`. Bytes done: fewer after a fault. */
 export function copyFromRows(bio: Bio, skip: number, iter: IovIter, bytes: number): number {
+  return walkRows(bio, skip, iter, bytes, copyToIter);
+}
+
+function walkRows(
+  bio: Bio,
+  skip: number,
+  iter: IovIter,
+  bytes: number,
+  copy: typeof copyFromIter,
+): number {
   const { page, offset, len } = bio.table;
   let before = skip;
   let left = bytes;
   for (let row = bio.first; left > 0; row++) {
     const take = Math.min(len[row] - before, left);
     if (take > 0) {
-      const done = copyToIter(iter, page[row], offset[row] + before, take);
+      const done = copy(iter, page[row], offset[row] + before, take);
       left -= done;
       if (done < take) break;
     }
