@@ -10,10 +10,14 @@ export const LAYERS = [
   'bvec', // the carrier: segment columns, their two views, contiguity
   'iter', // iov_iter: one cursor over every kind of memory
   'bio', // bio, chain, clone, split, pools
+  'integrity', // PI formats, guards, generate, verify, remap
   'map', // map or copy: the submitter's side
   'queue', // split, merge, plug, tags, requests
+  'dma', // scatterlists, DMA mapping, what a controller sees
   'engine', // contract, memory, file
   'device', // submit.ts and complete.ts: the table of contents of the path
+  'cache', // page cache and writeback, extent-mapped files
+  'process', // processes: address space and system calls on devices
   'node', // the environment on Node, the FFI door
   'targets', // a target's name → a device
   'trace', // counters and writers over the probe points
@@ -31,8 +35,12 @@ export const BROWSER_LAYERS: readonly Layer[] = [
   'bvec',
   'iter',
   'bio',
+  'integrity',
   'map',
   'queue',
+  'dma',
   'device',
+  'cache',
+  'process',
   'trace',
 ];

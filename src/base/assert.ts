@@ -14,9 +14,18 @@ export function fail(message: string): never {
   throw new AssertionError(`biovec: ${message}`);
 }
 
-/** Both values are legal here, and the tests show both. */
-export function maybe(condition: boolean): void {
-  if (condition) return;
+/** Hears of every `maybe`: `what` is its constant text. */
+export type MaybeObserver = (what: string, condition: boolean) => void;
+let maybeObserver: MaybeObserver | null = null;
+
+/** The simulator counts both sides of every `maybe`; nobody else listens. */
+export function observeMaybe(observer: MaybeObserver | null): void {
+  maybeObserver = observer;
+}
+
+/** Both values are legal here; `what` says the case in constant text. The simulator shows both. */
+export function maybe(condition: boolean, what: string): void {
+  if (maybeObserver !== null) maybeObserver(what, condition);
 }
 
 /** The default branch of an exhaustive switch. */

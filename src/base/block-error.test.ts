@@ -50,6 +50,6 @@ test('assertions are errors of their own class', () => {
   assert.throws(() => check(false, 'pool: broken'), AssertionError);
   assert.throws(() => check(false, 'pool: broken'), /^AssertionError: biovec: pool: broken$/);
   assert.throws(() => unreachable(7 as never), /unreachable value 7/);
-  maybe(true);
-  maybe(false);
+  maybe(true, 'either is legal');
+  maybe(false, 'either is legal');
 });

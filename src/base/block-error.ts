@@ -5,6 +5,7 @@ export type BlockErrorCode =
   | ErrnoName
   | 'ERR_BIOVEC_DETACHED'
   | 'ERR_BIOVEC_CLOSED'
+  | 'ERR_BIOVEC_FAULT_HANDLER'
   | 'ERR_BIOVEC_LEAK'
   | 'ERR_BIOVEC_RELEASED'
   | 'ERR_BIOVEC_VERIFY';

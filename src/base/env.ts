@@ -17,6 +17,9 @@ export interface HostEnv extends Env {
   /** null: no foreign functions here; `nativeReason` says why. */
   readonly native: Native | null;
   readonly nativeReason: string;
+  /** Absent or null: no io_uring from here; `ringReason` says why. */
+  readonly ring?: RingDoor | null;
+  readonly ringReason?: string;
   /** Threads that carry file operations: node:fs has one pool for the process. */
   readonly ioThreads: number;
 }
@@ -97,4 +100,65 @@ export interface DirectAlignment {
   readonly memory: number;
   /** Bytes: where in the file a transfer may start and end. */
   readonly offset: number;
+}
+
+/** Memory that the kernel and this process share. Valid until `unmap`, which nobody may outlive. */
+export interface RingArea {
+  readonly address: number;
+  readonly buffer: ArrayBuffer;
+}
+
+/** Calls back from the event loop while a descriptor is readable; level-triggered. */
+export interface RingPoll {
+  /** Keeps the process alive, or lets it end. A new one is unreferenced. */
+  ref(): void;
+  unref(): void;
+  close(): void;
+}
+
+/**
+ * The raw system calls of io_uring. Addresses are Numbers below 2^53; results are >= 0 or a
+ * negative errno. What an address points to must stay until the kernel has let go of it.
+ */
+export interface RingDoor {
+  /** What stands behind the door, for people: 'koffi' … */
+  readonly kind: string;
+  /** `address`: struct io_uring_params, filled in by the call. Gives a CLOEXEC descriptor. */
+  setup(entries: number, address: number): number;
+  enter(
+    fd: number,
+    submit: number,
+    minComplete: number,
+    flags: number,
+    address: number,
+    bytes: number,
+  ): number;
+  register(fd: number, opcode: number, address: number, count: number): number;
+  /** Maps `bytes` of the ring at `offset`, or gives a negative errno. */
+  map(fd: number, offset: number, bytes: number): RingArea | number;
+  /** Pre: no view of the area is used any more. */
+  unmap(area: RingArea): void;
+  /** Where the first byte of `view` lies. Only for memory that cannot move. */
+  addressOf(view: Uint8Array<SharedArrayBuffer>): number;
+  /** A CLOEXEC, non-blocking eventfd that holds `count`. */
+  eventfd(count: number): number;
+  /** Takes what an eventfd holds, so that it is no longer readable. */
+  drain(fd: number): void;
+  close(fd: number): void;
+  /** null: this door cannot; then the ring waits inside `enter`, a millisecond at most. */
+  poll(fd: number, onReadable: () => void): RingPoll | null;
+  /** Runs `fn` once: after the promises of this turn of the loop, before its next events. */
+  soon(fn: () => void): void;
+  /**
+   * Runs `fn` when the thread ends by itself, by `process.exit` or an exception; not after
+   * `terminate` of a worker. Gives the function that takes it back.
+   */
+  atExit(fn: () => void): () => void;
+  /** Bytes that the kernel lets this process pin for a ring; Infinity where nobody counts. */
+  readonly lockedBytesMax: number;
+  /**
+   * -1: the ring shares the thread with an event loop. Else the thread is the ring's own and may
+   * sleep in `enter` for good; this eventfd wakes it.
+   */
+  readonly wakeFd: number;
 }

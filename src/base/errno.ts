@@ -25,6 +25,7 @@ export const Errno = {
   ERANGE: 34,
   ENODATA: 61,
   ETIME: 62,
+  EOVERFLOW: 75,
   EILSEQ: 84,
   EOPNOTSUPP: 95,
   ETIMEDOUT: 110,

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import { formatSize, PAGE_BYTES, PAGE_SHIFT } from '../base/units.ts';
 import { instantiateKernels, type Kernels, type SharedMemory } from './kernels.unsafe.ts';
+import type { UserColumns } from './user/user-columns.ts';
 
 // Row = one page frame of the region.      unit    invariant
 //   head      Uint32   index   first frame of its folio; itself for order 0 and for free frames
@@ -27,7 +28,13 @@ const WASM_PAGE_BYTES = 65536;
 export const FrameState = { ABSENT: 0, FREE: 1, USED: 2, ADOPTED: 3 } as const;
 export type FrameState = (typeof FrameState)[keyof typeof FrameState];
 
-export const FrameFlag = { DIRTY: 1, LOCKED: 2, WRITEBACK: 4 } as const;
+export const FrameFlag = {
+  DIRTY: 1,
+  LOCKED: 2,
+  WRITEBACK: 4,
+  /** Anonymous memory of address spaces: no file behind it, swap is where it may go. */
+  ANON: 8,
+} as const;
 
 const regions: (Region | null)[] = [];
 
@@ -54,6 +61,10 @@ export class Region {
   pinnedPages = 0;
   /** Adopted memory: frames with a hold. The window goes with the last. */
   heldFrames = 0;
+  /** What address spaces know of the frames; null while no `UserMemory` lives here. */
+  user: UserColumns | null = null;
+  /** The zero page: pins and references never count on it. -1: none. */
+  zeroFrame = -1;
 
   /** `rows`: framesMax, or 0 for storage, whose pages nobody holds (23 bytes a frame saved). */
   constructor(
