@@ -10,6 +10,8 @@ import { BvecTable } from '../bvec/bvec-table.ts';
 import { MappedSpace } from '../memory/address-space.ts';
 import { Arena } from '../memory/arena.ts';
 import { HoldKind, unpinPages } from '../memory/holds.ts';
+import { Protection } from '../memory/user/area.ts';
+import { UserMemory } from '../memory/user/user-memory.ts';
 import { ForEachPageResult, forEachPage, Verdict } from './for-each-page.ts';
 import { IovIter, IterDirection, IterState } from './iov-iter.ts';
 import { EXTRACT_ALL, extract } from './iter-extract.ts';
@@ -25,6 +27,17 @@ const flat = Array.from({ length: 2 * PAGES }, () => arena.getFolio(0));
 for (let i = 0; i < PAGES; i++) space.map(i * PAGE_BYTES, flat[2 * PAGES - 1 - 2 * i] as number);
 const buffer = arena.alloc(BYTES);
 
+/** The memory of a process: anonymous pages that were written to, every second one of another. */
+const memory = new UserMemory({ arena: new Arena({ maxBytes: 64 * 2 ** 20 }), label: 'bench' });
+const process = memory.newSpace('process');
+const [mine, other] = [0, 1].map(() => {
+  return process.mmap({ bytes: BYTES, protection: Protection.WRITE });
+}) as [number, number];
+for (let at = 0; at < BYTES; at += PAGE_BYTES) {
+  process.write(mine + at, Uint8Array.of(1));
+  process.write(other + at, Uint8Array.of(1));
+}
+
 const iter = new IovIter();
 const state = new IterState();
 const table = new BvecTable(PAGES);
@@ -33,6 +46,10 @@ const drop = (): number => Verdict.DROP;
 
 function armUser(): void {
   iter.initUserRange(IterDirection.DEST, space, 0, BYTES);
+}
+
+function armProcess(): void {
+  iter.initUserRange(IterDirection.DEST, process, mine, BYTES);
 }
 
 function armBytes(): void {
@@ -59,6 +76,9 @@ const CASES: Readonly<Record<string, readonly [() => void, () => void]>> = {
   'user, pinned, batch 16': [armUser, walk(16, PINNED)],
   'user, pinned, batch 64': [armUser, walk(64, PINNED)],
   'user, pinned, batch 256': [armUser, walk(256, PINNED)],
+  'user, referenced, batch 64': [armUser, walk(64, HoldKind.REFERENCED)],
+  'process, pinned, batch 64': [armProcess, walk(64, PINNED)],
+  'process, extract': [armProcess, take],
   'user, not held, batch 64': [armUser, walk(64, BORROWED)],
   'arena, not held, batch 64': [armBytes, walk(64, BORROWED)],
   'arena, pinned, batch 64': [armBytes, walk(64, PINNED)],

@@ -2,13 +2,19 @@ import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES } from '../base/units.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
+import type { AddressSpace } from '../memory/address-space.ts';
 import { folioHead, folioPages, HoldKind, releaseHold } from '../memory/holds.ts';
-import type { IovIter } from './iov-iter.ts';
+import { releaseFrames } from './extract-user.ts';
+import { type IovIter, IterKind } from './iov-iter.ts';
 import { MAX_RW_COUNT } from './iovec.ts';
-import { holdBytes, holdOf, pagesUnder } from './iter-extract.ts';
-import { rowJoinsInFolio } from './row-join.ts';
+import { holdBytes, holdOf } from './iter-extract.ts';
+import { pagesUnder, rowJoinsInFolio } from './row-join.ts';
+import { userBatch } from './user-batch.ts';
 
-/** What the callback did with a fragment; any negative errno stops and does not count it. */
+/**
+ * What the callback did with a fragment; any negative errno stops and does not count it.
+ * Bit 0: let the hold go. Bit 1: stop.
+ */
 export const Verdict = {
   /** The callback owns the hold now. */
   KEEP: 0,
@@ -127,6 +133,12 @@ function gather(
   hold: HoldKind,
   folioRuns: boolean,
 ): number {
+  if (hold !== HoldKind.BORROWED) {
+    const { kind } = iter;
+    if (kind === IterKind.USER) return gatherUser(iter, bytesMax, first, rows, hold, folioRuns);
+    iter.rowsOut = 0;
+    if (kind === IterKind.KERNEL) return -Errno.EFAULT; // As `extract`: no references there.
+  }
   const access = iter.access;
   const end = first + rows;
   let row = first - 1;
@@ -165,6 +177,66 @@ function gather(
   return error < 0 ? error : 0;
 }
 
+/** The same for pages that the space holds itself, many in one step. */
+function gatherUser(
+  iter: IovIter,
+  bytesMax: number,
+  first: number,
+  rows: number,
+  hold: HoldKind,
+  folioRuns: boolean,
+): number {
+  const { access } = iter;
+  const { base, len } = iter.iovec;
+  const space = iter.space as AddressSpace;
+  const end = first + rows;
+  const most = Math.min(bytesMax, iter.count, MAX_RW_COUNT);
+  let segment = iter.index;
+  let done = iter.offset;
+  let next = first;
+  let bytes = 0;
+  let got = 0;
+  // Rows that are full can still grow by the next page of a folio.
+  while (bytes < most && (next < end || folioRuns)) {
+    while (done >= len[segment]) {
+      segment++;
+      done = 0;
+    }
+    const addr = base[segment] + done;
+    let offset = addr & (PAGE_BYTES - 1);
+    let room = Math.min(len[segment] - done, most - bytes);
+    const wanted = Math.min(pagesUnder(offset, room), Math.max(end - next, 1));
+    got = userBatch.take(space, addr, wanted, access, hold);
+    if (got < 0) break;
+    const { frames, first: at } = userBatch;
+    let grows = folioRuns && next > first && done > 0; // A run begins anew with its segment.
+    let used = 0;
+    for (; used < got; used++) {
+      const page = frames[at + used];
+      const taken = PAGE_BYTES - offset < room ? PAGE_BYTES - offset : room;
+      if (grows && rowJoinsInFolio(scratch, next - 1, page, offset, hold)) {
+        scratch.len[next - 1] += taken;
+      } else if (next < end) {
+        scratch.set(next++, page, offset, taken, hold);
+      } else {
+        break;
+      }
+      grows = folioRuns;
+      room -= taken;
+      done += taken;
+      bytes += taken;
+      offset = 0;
+    }
+    if (used < got) {
+      releaseFrames(at + used, got - used, hold);
+      break;
+    }
+  }
+  iter.rowsOut = next - first;
+  iter.advance(bytes);
+  return got < 0 ? got : 0;
+}
+
 /** Hands the gathered rows out. True when the walk is over. */
 function handOut<T>(
   iter: IovIter,
@@ -174,36 +246,42 @@ function handOut<T>(
   data: T,
   result: ForEachPageResult,
 ): boolean {
+  const { page: pages, offset: offsets, len: lens } = scratch;
   const end = first + iter.rowsOut;
   let row = first;
+  let bytes = 0;
   let isOver = false;
   try {
     while (row < end && !isOver) {
-      const len = scratch.len[row];
-      const verdict = fn(scratch.page[row], scratch.offset[row], len, data);
+      const page = pages[row];
+      const offset = offsets[row];
+      const len = lens[row];
+      const verdict = fn(page, offset, len, data);
       if (verdict < 0) {
         result.error = verdict;
         isOver = true;
         break;
       }
       assert(verdict <= Verdict.STOP_DROP, 'forEachPage: no such verdict');
-      if (verdict === Verdict.DROP || verdict === Verdict.STOP_DROP) letGo(row, hold);
       isOver = verdict >= Verdict.STOP_KEEP;
-      result.bytes += len;
+      bytes += len;
       row++;
+      if ((verdict & Verdict.DROP) !== 0) releaseHold(hold, page, pagesUnder(offset, len));
     }
   } finally {
-    // What was gathered and not accepted: also when the callback threw.
-    let unused = 0;
-    for (; row < end; row++) {
-      unused += scratch.len[row];
-      letGo(row, hold);
-    }
-    iter.revert(unused);
+    result.bytes += bytes;
+    if (row < end) giveBack(iter, row, end, hold);
   }
   return isOver;
 }
 
-function letGo(row: number, hold: HoldKind): void {
-  releaseHold(hold, scratch.page[row], pagesUnder(scratch.offset[row], scratch.len[row]));
+/** What was gathered and not accepted: also when the callback threw. */
+function giveBack(iter: IovIter, first: number, end: number, hold: HoldKind): void {
+  const { page, offset, len } = scratch;
+  let unused = 0;
+  for (let row = first; row < end; row++) {
+    unused += len[row];
+    releaseHold(hold, page[row], pagesUnder(offset[row], len[row]));
+  }
+  iter.revert(unused);
 }

@@ -15,10 +15,12 @@ export const IterKind = {
   USER: 1,
   /** Rows of a segment table. */
   BVEC: 2,
+  /** Ranges of the kernel's own addresses, page by page; its pages are always there. */
+  KERNEL: 3,
   /** A range of file positions. */
-  PAGES: 3,
+  PAGES: 4,
   /** Nothing behind it: takes any bytes. */
-  DISCARD: 4,
+  DISCARD: 5,
 } as const;
 export type IterKind = (typeof IterKind)[keyof typeof IterKind];
 
@@ -103,6 +105,17 @@ export class IovIter {
     const bytes = this.#one.importRange(base, len);
     this.initUser(direction, space, this.#one);
     return bytes;
+  }
+
+  /**
+   * All of `iovec` in addresses of the kernel itself: contiguous there, scattered in memory, as
+   * vmalloc makes them. Nobody pins such pages; who maps them keeps them. A fault is a bug.
+   * Linux: iov_iter_kvec().
+   */
+  initKernel(direction: IterDirection, space: AddressSpace, iovec: Iovec): void {
+    this.#arm(IterKind.KERNEL, direction, 0, iovec.rows, 0, iovec.totalBytes);
+    this.iovec = iovec;
+    this.space = space;
   }
 
   /**
@@ -201,6 +214,7 @@ export class IovIter {
     switch (this.kind) {
       case IterKind.BYTES:
       case IterKind.USER:
+      case IterKind.KERNEL:
         return this.iovec.len[index];
       case IterKind.BVEC:
         return (this.table as BvecTable).len[index];
@@ -304,6 +318,8 @@ export class IovIter {
         return this.#bytesPiece(index, done, left);
       case IterKind.USER:
         return this.#userPiece(index, done, left, access);
+      case IterKind.KERNEL:
+        return this.#kernelPiece(index, done, left, access);
       case IterKind.BVEC:
         return this.#bvecPiece(index, done, left);
       case IterKind.PAGES:
@@ -342,6 +358,12 @@ export class IovIter {
     this.pageOffset = addr & (PAGE_BYTES - 1);
     const rest = Math.min(this.iovec.len[index] - done, PAGE_BYTES - this.pageOffset);
     return rest < left ? rest : left;
+  }
+
+  #kernelPiece(index: number, done: number, left: number, access: Access): number {
+    const bytes = this.#userPiece(index, done, left, access);
+    assert(bytes > 0, 'iter: a fault in memory of the kernel');
+    return bytes;
   }
 
   #bvecPiece(row: number, done: number, left: number): number {

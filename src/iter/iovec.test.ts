@@ -46,6 +46,16 @@ test('a range outside the address space is EFAULT', () => {
   assert.equal(iovec.importRange(start, MAX_RW_COUNT + 1), MAX_RW_COUNT);
 });
 
+test('a space may end earlier: every range is checked against its own end', () => {
+  const end = 2 ** 47 - PAGE_BYTES;
+  const iovec = new Iovec();
+  assert.equal(iovec.importRanges([0, end - 8], [1, 8], 2, end), 9);
+  assert.equal(iovec.importRanges([0, end - 8], [1, 9], 2, end), -Errno.EFAULT);
+  assert.equal(iovec.importRanges([end - 8], [9], 1, end), -Errno.EFAULT);
+  assert.equal(iovec.importRange(end, 0, end), 0);
+  assert.equal(iovec.importRange(end + 1, 0, end), -Errno.EFAULT);
+});
+
 test('the total is clipped to MAX_RW_COUNT, later rows become empty', () => {
   const iovec = new Iovec();
   const lens = [MAX_RW_COUNT - 10, 100, 7];

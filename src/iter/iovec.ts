@@ -20,8 +20,8 @@ export const OUTSIDE = -1;
 export const ADDRESS_END = 2 ** 53 - PAGE_BYTES;
 
 /**
- * The columns behind a BYTES or USER iterator. Set-up allocates; walking does not. An Iovec stays
- * with its iterator until the transfer has ended, then `reset` lets the program's arrays go.
+ * The columns behind a BYTES, USER or KERNEL iterator. Set-up allocates; walking does not. An Iovec
+ * stays with its iterator until the transfer has ended, then `reset` lets the program's arrays go.
  */
 export class Iovec {
   base: Float64Array;
@@ -68,10 +68,15 @@ export class Iovec {
 
   /**
    * Ranges of an address space. Bytes in all; -EINVAL above 1024 rows or for a negative length,
-   * which wins over -EFAULT for a range outside the addresses a program can have.
-   * Linux: import_iovec(), lib/iov_iter.c.
+   * which wins over -EFAULT for a range outside the addresses a program can have: [0, addressEnd).
+   * Linux: import_iovec() with access_ok(), lib/iov_iter.c.
    */
-  importRanges(bases: ArrayLike<number>, lens: ArrayLike<number>, rows: number): number {
+  importRanges(
+    bases: ArrayLike<number>,
+    lens: ArrayLike<number>,
+    rows: number,
+    addressEnd = ADDRESS_END,
+  ): number {
     this.reset();
     assert(rows >= 0 && rows <= bases.length && rows <= lens.length, 'iovec: rows not given');
     if (rows > IOVEC_ROWS_MAX) return -Errno.EINVAL;
@@ -79,10 +84,10 @@ export class Iovec {
       assert(Number.isInteger(bases[row]) && Number.isInteger(lens[row]), 'iovec: no integer');
       if (lens[row] < 0) return -Errno.EINVAL;
     }
-    if (rows === 1) return this.importRange(bases[0], lens[0]);
+    if (rows === 1) return this.importRange(bases[0], lens[0], addressEnd);
     this.#reserve(rows);
     for (let row = 0; row < rows; row++) {
-      if (bases[row] < 0 || bases[row] + lens[row] > ADDRESS_END) {
+      if (bases[row] < 0 || bases[row] + lens[row] > addressEnd) {
         this.reset();
         return -Errno.EFAULT;
       }
@@ -93,12 +98,12 @@ export class Iovec {
   }
 
   /** One range: clipped first and checked then. Linux: import_ubuf(). */
-  importRange(base: number, len: number): number {
+  importRange(base: number, len: number, addressEnd = ADDRESS_END): number {
     this.reset();
     assert(Number.isInteger(base) && Number.isInteger(len), 'iovec: range of no integers');
     if (len < 0) return -Errno.EINVAL;
     const bytes = Math.min(len, MAX_RW_COUNT);
-    if (base < 0 || base + bytes > ADDRESS_END) return -Errno.EFAULT;
+    if (base < 0 || base + bytes > addressEnd) return -Errno.EFAULT;
     this.#append(0, base, bytes);
     this.rows = 1;
     return bytes;

@@ -14,7 +14,8 @@ export const ALL_ONES = 0xffffffff;
 function startOf(iter: IovIter, index: number, done: number): number {
   switch (iter.kind) {
     case IterKind.BYTES:
-    case IterKind.USER: {
+    case IterKind.USER:
+    case IterKind.KERNEL: {
       const base = iter.iovec.base[index];
       return base === OUTSIDE ? ALL_ONES : base + done;
     }

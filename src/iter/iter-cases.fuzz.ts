@@ -3,11 +3,14 @@
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES } from '../base/units.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
-import { Access, MappedSpace } from '../memory/address-space.ts';
+import { Access } from '../memory/address-space.ts';
 import { Arena } from '../memory/arena.ts';
+import { copyPages } from '../memory/copy.ts';
 import { folioHead, pinCount, refCount } from '../memory/holds.ts';
+import { FaultSpace } from './fault-space.fuzz.ts';
 import { IovIter, IterDirection, IterKind } from './iov-iter.ts';
 import { Iovec } from './iovec.ts';
 import { HOLE } from './page-source.ts';
@@ -16,7 +19,7 @@ export { RUNS } from '../base/runs.fuzz.ts';
 
 /** Address of the first mapped page of a USER case. */
 export const SPACE_BASE = 0x10000;
-/** Byte under an absent page, a hole, or a page that forbids the access. */
+/** Byte under an absent page, a hole, or a page that must be waited for or forbids the access. */
 export const FAULT = -1;
 /** Bytes of the outside have an address below this: OUTSIDE_TOP - (segment * 2^20 + offset). */
 export const OUTSIDE_TOP = -2;
@@ -35,7 +38,8 @@ export interface SegmentCase {
 export interface PageCase {
   /** Jump to this frame instead of the next one. */
   readonly jump: number | null;
-  readonly state: 'present' | 'absent' | 'read-only';
+  /** 'shared': a write goes to a copy, the frame before it. */
+  readonly state: 'present' | 'absent' | 'read-only' | 'wait' | 'shared';
 }
 
 export interface IterCase {
@@ -47,6 +51,8 @@ export interface IterCase {
   /** Share of the bytes, 0..1000, that is behind at the start, and that is cut off the end. */
   readonly behind: number;
   readonly cut: number;
+  /** USER: pages that the space gives at once, at most. */
+  readonly atOnce: number;
 }
 
 const offsetArb = fc.oneof(
@@ -64,12 +70,26 @@ export interface CaseOptions {
   readonly faults?: boolean;
   readonly outside?: boolean;
   readonly direction?: IterDirection;
+  /** USER pages that must be waited for or are shared, and spaces that give a few at once. */
+  readonly waits?: boolean;
 }
 
-const ALL_KINDS = [IterKind.BYTES, IterKind.USER, IterKind.BVEC, IterKind.PAGES] as const;
+const { BYTES, USER, BVEC, KERNEL, PAGES } = IterKind;
+const PROGRAM_KINDS = [BYTES, USER, BVEC, PAGES] as const;
+const EVERY_KIND = [BYTES, USER, USER, BVEC, KERNEL, PAGES] as const;
+const FAULTS = ['absent', 'read-only', 'present'] as const;
+const WAITS = ['wait', 'shared'] as const;
+const ALL = Number.POSITIVE_INFINITY;
+
+/** Every kind, and every way in which a space may answer. */
+export function everyCase(options: CaseOptions = {}): fc.Arbitrary<IterCase> {
+  return iterCases({ kinds: EVERY_KIND, waits: true, ...options });
+}
 
 export function iterCases(options: CaseOptions = {}): fc.Arbitrary<IterCase> {
-  const states = options.faults === false ? ['present'] : ['absent', 'read-only', 'present'];
+  const waits = options.waits === true;
+  const faults = waits ? [...FAULTS, ...WAITS] : FAULTS;
+  const states = options.faults === false ? ['present'] : faults;
   const directions = options.direction === undefined ? [0, 1] : [options.direction];
   const state = fc.oneof(
     { weight: 6, arbitrary: fc.constant('present') },
@@ -77,7 +97,7 @@ export function iterCases(options: CaseOptions = {}): fc.Arbitrary<IterCase> {
   ) as fc.Arbitrary<PageCase['state']>;
   const outside = options.outside === false ? fc.constant(false) : sometimes(5);
   return fc.record({
-    kind: fc.constantFrom(...(options.kinds ?? ALL_KINDS)),
+    kind: fc.constantFrom(...(options.kinds ?? PROGRAM_KINDS)),
     direction: fc.constantFrom(...directions) as fc.Arbitrary<IterDirection>,
     orders: fc.array(fc.constantFrom(0, 0, 0, 1, 2, 3), { minLength: 2, maxLength: 6 }),
     pages: fc.array(fc.record({ jump: fc.option(fc.nat(40), { freq: 2 }), state }), {
@@ -97,6 +117,7 @@ export function iterCases(options: CaseOptions = {}): fc.Arbitrary<IterCase> {
     ),
     behind: shareArb,
     cut: shareArb,
+    atOnce: waits ? fc.constantFrom(1, 2, 5, ALL, ALL) : fc.constant(ALL),
   });
 }
 
@@ -121,7 +142,9 @@ export class IterWorld {
   readonly access: Access;
   readonly #heads: number[] = [];
   readonly #lens: number[] = [];
-  readonly #space = new MappedSpace();
+  readonly space = new FaultSpace();
+  /** Virtual pages, or file pages, that must be waited for. */
+  readonly #waits = new Set<number>();
 
   constructor(given: IterCase) {
     for (const order of given.orders) {
@@ -133,7 +156,8 @@ export class IterWorld {
     this.frames.sort((a, b) => a - b);
     for (const frame of this.frames) this.#scribble(frame);
     this.access = given.direction === IterDirection.DEST ? Access.WRITE : Access.READ;
-    if (given.kind === IterKind.USER) this.#armUser(given);
+    this.space.atOnceMost = given.atOnce;
+    if (given.kind === USER || given.kind === KERNEL) this.#armUser(given);
     else if (given.kind === IterKind.PAGES) this.#armPages(given);
     else this.#armOwn(given);
     const total = this.iter.count;
@@ -151,6 +175,15 @@ export class IterWorld {
     let bytes = iter.offset;
     for (let i = 0; i < iter.index; i++) bytes += this.#lens[i] as number;
     return bytes;
+  }
+
+  /** What asking for the faulting byte `at` answers. */
+  errorAt(at: number): number {
+    if (this.iter.kind !== IterKind.USER) return -Errno.EFAULT;
+    const first = this.seg.indexOf(this.seg[at] as number);
+    const base = this.iter.iovec.base[this.seg[at] as number] as number;
+    const page = Math.floor((base + at - first) / PAGE_BYTES);
+    return this.#waits.has(page) ? -Errno.EAGAIN : -Errno.EFAULT;
   }
 
   get left(): number {
@@ -228,31 +261,58 @@ export class IterWorld {
     }
     const iovec = new Iovec();
     assert.equal(iovec.importRanges(bases, this.#lens, bases.length), this.addr.length);
-    if (bases.length === 1) {
+    if (given.kind === KERNEL) this.iter.initKernel(given.direction, this.space, iovec);
+    else if (bases.length === 1) {
       const [base = 0] = bases;
-      this.iter.initUserRange(given.direction, this.#space, base, this.#lens[0] as number);
+      this.iter.initUserRange(given.direction, this.space, base, this.#lens[0] as number);
     } else {
-      this.iter.initUser(given.direction, this.#space, iovec);
+      this.iter.initUser(given.direction, this.space, iovec);
     }
   }
 
   /** Frame of each virtual page for this access, or FAULT. */
   #mapPages(given: IterCase): number[] {
+    const own = [...this.frames]; // Copies for shared pages are mapped once, and come later.
     let frame = 0;
     return given.pages.map(({ jump, state }, i) => {
-      frame = (jump ?? frame + 1) % this.frames.length;
-      const page = this.frames[frame] as number;
-      if (state === 'absent') return FAULT;
-      this.#space.map(SPACE_BASE + i * PAGE_BYTES, page, { readOnly: state === 'read-only' });
-      return state === 'read-only' && this.access === Access.WRITE ? FAULT : page;
+      frame = (jump ?? frame + 1) % own.length;
+      const page = own[frame] as number;
+      const isThere = given.kind === KERNEL || (given.kind === PAGES && state !== 'absent');
+      if (isThere) this.space.map(pageAddress(i), { frame: page });
+      if (isThere || state === 'absent') return isThere ? page : FAULT;
+      return this.#mapUser(pageAddress(i), page, state);
     });
   }
 
+  #mapUser(addr: number, frame: number, state: PageCase['state']): number {
+    const isWrite = this.access === Access.WRITE;
+    const readOnly = state === 'read-only';
+    const waits = state === 'wait' ? Number.POSITIVE_INFINITY : 0;
+    if (waits > 0) this.#waits.add(addr / PAGE_BYTES);
+    // Reads that pin get a copy too: a test of its own. Here a read finds the page as it is.
+    if (state !== 'shared' || !isWrite) {
+      this.space.map(addr, { frame, readOnly, waits });
+      return waits > 0 || (isWrite && readOnly) ? FAULT : frame;
+    }
+    // Neither is mapped anywhere else: a shared page is writable nowhere.
+    const copyTo = this.#copyOf(frame);
+    this.space.map(addr, { frame: this.#copyOf(frame), copyTo });
+    return copyTo;
+  }
+
+  /** A frame of its own with the same contents. */
+  #copyOf(frame: number): number {
+    const copy = arena.getFolio(0);
+    assert.ok(copy >= 0);
+    this.#heads.push(copy);
+    this.frames.push(copy);
+    this.frames.sort((a, b) => a - b);
+    copyPages(copy, 0, frame, 0, PAGE_BYTES);
+    return copy;
+  }
+
   #armPages(given: IterCase): void {
-    const mapped = this.#mapPages(given).map((page, i) => {
-      // A page cache has no read-only pages, only holes.
-      return given.pages[i]?.state === 'read-only' ? this.#space.pageAt(pageAddress(i), 0) : page;
-    });
+    const mapped = this.#mapPages(given);
     const first = given.segments[0];
     const position = ((first?.page ?? 0) % mapped.length) * PAGE_BYTES + (first?.offset ?? 0);
     let wanted = 0;

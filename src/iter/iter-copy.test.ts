@@ -8,7 +8,7 @@ import { Arena } from '../memory/arena.ts';
 import { copyIn } from '../memory/copy.ts';
 import { IovIter, IterDirection, IterState } from './iov-iter.ts';
 import { Iovec } from './iovec.ts';
-import { FAULT, IterWorld, iterCases, OUTSIDE_TOP, RUNS } from './iter-cases.fuzz.ts';
+import { everyCase, FAULT, IterWorld, OUTSIDE_TOP, RUNS } from './iter-cases.fuzz.ts';
 import {
   copyBytesFromIter,
   copyBytesFromIterFull,
@@ -77,7 +77,7 @@ const readers: Record<string, (iter: IovIter, want: number) => [number, Uint8Arr
 for (const [name, read] of Object.entries(readers)) {
   test(`from an iterator to ${name}: exactly the first r bytes, and the next one faults`, () => {
     fc.assert(
-      fc.property(iterCases({ direction: SOURCE }), counts, (given, wanted) => {
+      fc.property(everyCase({ direction: SOURCE }), counts, (given, wanted) => {
         using world = new IterWorld(given);
         const want = Math.min(wanted, 100_000);
         const expected = reachable(world, want);
@@ -107,7 +107,7 @@ const writers: Record<string, (iter: IovIter, from: Uint8Array) => number> = {
 for (const [name, write] of Object.entries(writers)) {
   test(`from ${name} to an iterator: exactly the first r bytes, nothing else changes`, () => {
     fc.assert(
-      fc.property(iterCases({ direction: DEST }), counts, (given, wanted) => {
+      fc.property(everyCase({ direction: DEST }), counts, (given, wanted) => {
         using world = new IterWorld(given);
         const from = Uint8Array.from({ length: Math.min(wanted, 30_000) }, (_, i) => i * 13 + 1);
         const expected = reachable(world, from.length);
@@ -127,7 +127,7 @@ for (const [name, write] of Object.entries(writers)) {
 
 test('zeros obey the same rules', () => {
   fc.assert(
-    fc.property(iterCases({ direction: DEST }), counts, (given, want) => {
+    fc.property(everyCase({ direction: DEST }), counts, (given, want) => {
       using world = new IterWorld(given);
       const expected = reachable(world, want);
       const contents = world.contents();
@@ -142,7 +142,7 @@ test('zeros obey the same rules', () => {
 
 test('the full variants move the iterator by all or not at all', () => {
   fc.assert(
-    fc.property(iterCases(), counts, (given, wanted) => {
+    fc.property(everyCase(), counts, (given, wanted) => {
       using world = new IterWorld(given);
       const { iter } = world;
       const want = Math.min(wanted, 100_000);
@@ -171,7 +171,7 @@ test('the full variants move the iterator by all or not at all', () => {
 
 test('faultIn answers the bytes that cannot be reached, and moves nothing', () => {
   fc.assert(
-    fc.property(iterCases(), counts, (given, want) => {
+    fc.property(everyCase(), counts, (given, want) => {
       using world = new IterWorld(given);
       const { iter } = world;
       const expected = Math.min(want, world.left) - reachable(world, want);

@@ -1,11 +1,12 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
-import { PAGE_BYTES, PAGE_SHIFT } from '../base/units.ts';
+import { PAGE_BYTES } from '../base/units.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { folioHead, folioPages, getPages, HoldKind, pinPages } from '../memory/holds.ts';
+import { extractUser } from './extract-user.ts';
 import { type IovIter, IterKind } from './iov-iter.ts';
 import { MAX_RW_COUNT } from './iovec.ts';
-import { rowJoins, rowJoinsInFolio } from './row-join.ts';
+import { joins, pagesUnder, setRow } from './row-join.ts';
 
 /** What the offset of a row counts from. */
 export type RowBase = 'page' | 'folio';
@@ -22,7 +23,8 @@ export interface ExtractOptions {
   readonly base: RowBase;
   /**
    * PINNED pins the memory of programs and borrows the rest, which its owner keeps alive.
-   * REFERENCED takes references on everything, BORROWED takes nothing.
+   * REFERENCED takes references on everything but KERNEL ranges, whose pages may have no counts
+   * to speak of (-EFAULT). BORROWED takes nothing.
    */
   readonly hold: HoldKind;
 }
@@ -72,6 +74,12 @@ export function extract(
   const inFolio = options.base === 'folio';
   const limit = bytesMax < MAX_RW_COUNT ? bytesMax : MAX_RW_COUNT;
   iter.rowsOut = 0;
+  if (hold !== HoldKind.BORROWED) {
+    if (iter.kind === IterKind.USER) {
+      return extractUser(iter, table, row, rowsMax, limit, options, hold);
+    }
+    if (iter.kind === IterKind.KERNEL && iter.count > 0 && limit > 0) return -Errno.EFAULT;
+  }
   let last = row - 1;
   let pages = 0;
   let bytes = 0;
@@ -114,18 +122,6 @@ export function extract(
   return bytes > 0 ? bytes : error;
 }
 
-function joins(
-  table: BvecTable,
-  last: number,
-  page: number,
-  offset: number,
-  hold: HoldKind,
-  inFolio: boolean,
-): boolean {
-  if (inFolio) return rowJoinsInFolio(table, last, page, offset, hold);
-  return rowJoins(table, last, page, offset, hold);
-}
-
 /** `bytes`, but no more than `pagesMax` pages and no further than the folio. */
 function cut(
   page: number,
@@ -140,14 +136,6 @@ function cut(
     room = Math.min(room, (end - page) * PAGE_BYTES - offset);
   }
   return bytes < room ? bytes : room;
-}
-
-/**
- * Pages under 1 … 2^31 bytes from `offset` < 4096 on: `pagesSpanned` in integers, which a loop of
- * pages notices (10 ns of 70).
- */
-export function pagesUnder(offset: number, bytes: number): number {
-  return ((offset + bytes - 1) >>> PAGE_SHIFT) + 1;
 }
 
 /** Holds the pages under the range, without the first `held` ones. Bytes that are held then. */
@@ -166,21 +154,4 @@ export function holdBytes(
   // The program released this memory before the call.
   const covered = (held + got) * PAGE_BYTES - offset;
   return covered > 0 ? covered : 0;
-}
-
-function setRow(
-  table: BvecTable,
-  row: number,
-  page: number,
-  offset: number,
-  len: number,
-  hold: HoldKind,
-  inFolio: boolean,
-): void {
-  if (!inFolio) {
-    table.set(row, page, offset, len, hold);
-    return;
-  }
-  const head = folioHead(page);
-  table.set(row, head, ((page - head) << PAGE_SHIFT) + offset, len, hold);
 }
