@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { rowJoins } from '../iter/row-join.ts';
-import { dirtyRange, type HoldKind, releaseHold } from '../memory/holds.ts';
+import { dirtyRange, HoldKind, releaseHold } from '../memory/holds.ts';
 import { BIO_BYTES_MAX, type Bio, BioState } from './bio.ts';
 import { BioFlag } from './bio-op.ts';
 
@@ -71,17 +71,23 @@ function growRow(table: BvecTable, row: number, len: number, hold: HoldKind): vo
 export function trimBio(bio: Bio, bytes: number): void {
   assert(bio.state === BioState.BUILT && bytes <= bio.size, 'bio: trim outside');
   assert((bio.flags & BioFlag.CLONED) === 0, 'bio: trim of rows that are not its own');
-  const table = bio.table;
-  let left = bytes;
   bio.size -= bytes;
+  bio.vcnt = trimRows(bio.table, bio.first, bio.vcnt, bytes);
+}
+
+/** The same for any rows with holds: cuts `bytes` off their end. How many rows are left. */
+export function trimRows(table: BvecTable, first: number, rows: number, bytes: number): number {
+  let left = bytes;
+  let end = first + rows;
   while (left > 0) {
-    const row = bio.first + bio.vcnt - 1;
-    const len = table.len[row] as number;
+    assert(end > first, 'rows: trim of more than they hold');
+    const len = table.len[end - 1] as number;
     const cut = Math.min(left, len);
-    shortenRow(table, row, len - cut);
-    if (cut === len) bio.vcnt--;
+    shortenRow(table, end - 1, len - cut);
+    if (cut === len) end--;
     left -= cut;
   }
+  return end - first;
 }
 
 function shortenRow(table: BvecTable, row: number, keep: number): void {
@@ -101,14 +107,31 @@ function shortenRow(table: BvecTable, row: number, keep: number): void {
  */
 export function releasePages(bio: Bio, dirty: boolean): void {
   if ((bio.flags & BioFlag.CLONED) !== 0) return;
-  const table = bio.table;
-  for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
+  releaseRows(bio.table, bio.first, bio.vcnt, dirty ? Number.POSITIVE_INFINITY : 0);
+  bio.vcnt = 0;
+}
+
+/**
+ * Unpins PINNED rows and puts REFERENCED ones. BORROWED and OWNED rows are somebody's who knows
+ * when they end, and whether their contents count as changed: a cache that reads its own page does
+ * not dirty it. The folios under the first `dirtyBytes` of the others are marked dirty before.
+ */
+export function releaseRows(
+  table: BvecTable,
+  first: number,
+  rows: number,
+  dirtyBytes: number,
+): void {
+  let dirty = dirtyBytes;
+  for (let row = first; row < first + rows; row++) {
+    const hold = table.hold[row] as HoldKind;
     const offset = table.offset[row] as number;
     const len = table.len[row] as number;
     const page = table.page[row] as number;
-    if (dirty) dirtyRange(page, offset, len);
-    const pages = pagesSpanned(offset, len);
-    releaseHold(table.hold[row] as HoldKind, page + Math.floor(offset / PAGE_BYTES), pages);
+    if (hold === HoldKind.PINNED || hold === HoldKind.REFERENCED) {
+      if (dirty > 0) dirtyRange(page, offset, dirty < len ? dirty : len);
+      releaseHold(hold, page + Math.floor(offset / PAGE_BYTES), pagesSpanned(offset, len));
+    }
+    dirty -= len;
   }
-  bio.vcnt = 0;
 }

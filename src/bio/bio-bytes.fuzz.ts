@@ -17,7 +17,7 @@ export const WORD = 4;
 export interface WordList {
   /** Physical address. */
   readonly addr: number[];
-  /** Row it lies in. */
+  /** Row it lies in; rows that only their holds keep apart are one, the first. */
   readonly row: number[];
   /** Offset from the start of the row's page, which virtual boundaries are counted by. */
   readonly offset: number[];
@@ -25,14 +25,20 @@ export interface WordList {
 
 export function wordsOf(bio: Bio): WordList {
   const list: WordList = { addr: [], row: [], offset: [] };
-  const { page, offset, len } = bio.table;
+  const { page, offset, len, hold } = bio.table;
   let skip = bio.done;
   let left = bio.size;
+  let first = bio.row;
   for (let row = bio.row; left > 0; row++, skip = 0) {
+    const addr = page[row] * PAGE_BYTES + offset[row];
+    const goesOn = row > bio.row && addr === (list.addr.at(-1) as number) + WORD;
+    // Virtual boundaries are counted from the first page of what is one range.
+    if (!goesOn || hold[row] === hold[row - 1]) first = row;
+    const base = page[first] * PAGE_BYTES;
     for (let at = skip; at < len[row] && left > 0; at += WORD, left -= WORD) {
-      list.offset.push(offset[row] + at);
-      list.addr.push(page[row] * PAGE_BYTES + offset[row] + at);
-      list.row.push(row);
+      list.offset.push(addr + at - base);
+      list.addr.push(addr + at);
+      list.row.push(first);
     }
   }
   return list;
@@ -51,6 +57,8 @@ export interface Segment {
   readonly page: number;
   readonly offset: number;
   readonly len: number;
+  /** Default: borrowed. */
+  readonly hold?: HoldKind;
 }
 
 /** A bio over memory that need not exist: nothing here is held or read. */
@@ -62,8 +70,8 @@ export function buildBio(
 ): Bio {
   const bio = pool.acquire(op, sector, Math.max(segments.length, 1));
   assert.ok(bio !== null, 'the pool of the test is large enough');
-  for (const { page, offset, len } of segments) {
-    assert.equal(addSegment(bio, page, offset, len, HoldKind.BORROWED), len);
+  for (const { page, offset, len, hold = HoldKind.BORROWED } of segments) {
+    assert.equal(addSegment(bio, page, offset, len, hold), len);
   }
   return bio;
 }
@@ -85,18 +93,19 @@ export function segmentsArb(align: number, block: number): fc.Arbitrary<Segment[
       fc.integer({ min: 1, max: 6 }).map((n) => n * PAGE_BYTES),
     ),
     follows: fc.integer({ min: 0, max: 3 }).map((n) => n === 0),
+    hold: fc.constantFrom(HoldKind.BORROWED, HoldKind.BORROWED, HoldKind.OWNED),
   });
   return fc.array(one, { minLength: 1, maxLength: 8 }).map((list) => {
     const out: Segment[] = [];
-    for (const { page, offset, len, follows } of list) {
+    for (const { page, offset, len, follows, hold } of list) {
       const last = out.at(-1);
       if (!follows || last === undefined) {
-        out.push({ page, offset, len });
+        out.push({ page, offset, len, hold });
         continue;
       }
       const end = last.page * PAGE_BYTES + last.offset + last.len;
       const next = Math.floor(end / PAGE_BYTES);
-      out.push({ page: next, offset: end % PAGE_BYTES, len });
+      out.push({ page: next, offset: end % PAGE_BYTES, len, hold });
     }
     const over = out.reduce((sum, { len }) => sum + len, 0) % block;
     const last = out.pop() as Segment;

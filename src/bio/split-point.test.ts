@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Errno } from '../base/errno.ts';
 import { RUNS } from '../base/runs.fuzz.ts';
-import { SECTOR_BYTES } from '../base/units.ts';
+import { PAGE_BYTES, SECTOR_BYTES } from '../base/units.ts';
 import type { Limits } from '../limits/limits.ts';
 import { validateLimits } from '../limits/validate.ts';
 import { type Bio, endBio } from './bio.ts';
@@ -29,12 +29,19 @@ interface Case {
   readonly segments: Segment[];
 }
 
+function withoutHold({ page, offset, len }: Segment): Segment {
+  return { page, offset, len };
+}
+
 const caseArb: fc.Arbitrary<Case> = limitsArb.chain((limits) => {
   const block = limits.logical_block_size / SECTOR_BYTES;
   return fc.record({
     limits: fc.constant(limits),
     sector: fc.oneof(fc.constantFrom(0, 1, 3), fc.nat(500)).map((n) => n * block),
-    segments: segmentsArb(alignOf(limits), limits.logical_block_size),
+    segments: segmentsArb(alignOf(limits), limits.logical_block_size).map((segments) =>
+      // A boundary beyond the page goes by the page of the row, and a rest has a row of its own.
+      limits.virt_boundary_mask < PAGE_BYTES ? segments : segments.map(withoutHold),
+    ),
   });
 });
 

@@ -1,6 +1,6 @@
 import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES, SECTOR_BYTES } from '../base/units.ts';
-import { boundaryLeft, gapBetween } from '../bvec/contiguity.ts';
+import { boundaryLeft, gapBetween, goesOnHeldApart } from '../bvec/contiguity.ts';
 import type { Limits } from '../limits/limits.ts';
 import { BIO_BYTES_MAX, type Bio } from './bio.ts';
 import { BioFlag, BioOp } from './bio-op.ts';
@@ -69,8 +69,9 @@ function boundedIoBytes(sector: number, maxSectors: number, limits: Limits): num
 /**
  * Fills `point` for `bio`.
  *
- * Entries are never joined while counting, so `segments` is an upper bound of what a scatterlist
- * needs. `bytes` is rounded down to the logical block; nothing left of it is -EINVAL.
+ * Entries are never joined while counting (but those that only a different hold keeps apart), so
+ * `segments` is an upper bound of what a scatterlist needs. `bytes` is rounded down to the logical
+ * block; nothing left of it is -EINVAL.
  */
 export function splitPoint(bio: Bio, limits: Limits, point: SplitPoint): void {
   point.bytes = 0;
@@ -137,8 +138,13 @@ export function splitReadWrite(
       return;
     }
     const rowOffset = (offset[row] as number) + done;
-    const rowLen = Math.min((len[row] as number) - done, left);
+    const addr = (page[row] as number) * PAGE_BYTES + rowOffset;
+    let rowLen = Math.min((len[row] as number) - done, left);
     done = 0;
+    while (rowLen < left && goesOnHeldApart(bio.table, row)) {
+      row++;
+      rowLen = Math.min(rowLen + (len[row] as number), left);
+    }
     if (segments > 0 && gapBetween(prevOffset, prevLen, rowOffset, virtMask)) {
       cut(bytes, segments, SplitCause.VIRT_BOUNDARY, limits, point);
       return;
@@ -150,7 +156,6 @@ export function splitReadWrite(
       // A long entry: cut it at the size and the boundary of a segment, piece by piece.
       const most = maxBytes - bytes;
       const want = rowLen < most ? rowLen : most;
-      const addr = (page[row] as number) * PAGE_BYTES + rowOffset;
       let taken = 0;
       while (taken < want && segments < maxSegments) {
         taken += segmentBytes(addr + taken, want - taken, limits);

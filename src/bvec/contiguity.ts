@@ -3,11 +3,24 @@ import type { BvecTable } from './bvec-table.ts';
 
 // Contiguity predicates (reference 2.2). Physical address = page * 4096 + offset, a double.
 
-/** Bytes of a region - 1. */
-const REGION_MASK = 2 ** 32 - 1;
+/** One window of frame numbers. */
+const REGION_BYTES = 2 ** 32;
+const REGION_MASK = REGION_BYTES - 1;
 
 export function physicalAddress(table: BvecTable, row: number): number {
   return (table.page[row] as number) * PAGE_BYTES + (table.offset[row] as number);
+}
+
+/**
+ * True when the row behind `row` goes on with its bytes and is kept in another way: two rows for
+ * whoever lets go, one for the device, which must not see how memory is held (design D3). Rows of
+ * one hold were joined when they were built, as far as they may be.
+ */
+export function goesOnHeldApart(table: BvecTable, row: number): boolean {
+  if (table.hold[row] === table.hold[row + 1]) return false;
+  const next = physicalAddress(table, row + 1);
+  if (next % REGION_BYTES === 0) return false; // Another region: neighbours by number only.
+  return physicalAddress(table, row) + (table.len[row] as number) === next;
 }
 
 /**

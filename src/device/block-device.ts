@@ -10,14 +10,16 @@ import type { IovIter } from '../iter/iov-iter.ts';
 import type { Limits } from '../limits/limits.ts';
 import { DEFAULT_PROFILE, type Profile } from '../limits/profile.ts';
 import { BounceReserve } from '../map/bounce-reserve.ts';
+import type { MapContext } from '../map/map-context.ts';
 import { MapCounters } from '../map/map-counters.ts';
-import type { MapContext } from '../map/mapping.ts';
 import { Piece } from '../map/piece.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
 import { Arena } from '../memory/arena.ts';
+import { type HoldSource, removeHoldSource } from '../memory/hold-source.ts';
 import { BlockQueue } from '../queue/block-queue.ts';
 import { RequestTable } from '../queue/request-table.ts';
 import { drain } from './complete.ts';
+import { type LiveHold, liveHolds } from './live-holds.ts';
 import { RangeLocks } from './range-locks.ts';
 import { advanceTransfer, startGranted, startTransfer } from './submit.ts';
 import { Transfer, type TransferEnd, TransferState } from './transfer.ts';
@@ -35,6 +37,8 @@ export interface DeviceOptions {
   readonly splits?: number | undefined;
   /** Runs a function later, from the loop. Default: a microtask. */
   readonly defer?: ((run: () => void) => void) | undefined;
+  /** Monotonic, for `holds`: the environment's clock. Default: none, and all begin at 0. */
+  readonly nowNs?: (() => number) | undefined;
 }
 
 export interface TransferOptions {
@@ -55,7 +59,7 @@ const ROWS_PER_BIO = 64;
  * Low level: fill bios from `bios`, `submitBio`, `poll`. Above it: `transfer`, which maps or
  * copies any memory. Nothing here throws for a failed transfer: results are bytes or -errno.
  */
-export class BlockDevice {
+export class BlockDevice implements HoldSource {
   readonly engine: Engine;
   readonly limits: Limits;
   readonly profile: Profile;
@@ -68,6 +72,10 @@ export class BlockDevice {
   readonly locks = new RangeLocks<Transfer>();
   /** Transfers that wait for a bio, a page or a tag, in order. */
   readonly waiting: Transfer[] = [];
+  /** Transfers that waited for a page of the program, which may be there now. */
+  readonly woken: Transfer[] = [];
+  /** Transfers that wait for a page with nothing in flight: they give their range back. */
+  readonly leaving: Transfer[] = [];
   /** Transfers whose last bio is gone: the loop ends them. */
   readonly ended: Transfer[] = [];
   readonly reaped: Uint32Array;
@@ -78,6 +86,8 @@ export class BlockDevice {
   isDeferred = false;
   isDraining = false;
   readonly #splits: BioPool;
+  /** All there are, in use or not. */
+  readonly #pieces: Piece[] = [];
   readonly #freeTransfers: Transfer[] = [];
   readonly #freePieces: Piece[] = [];
   readonly #reserve: BounceReserve;
@@ -85,6 +95,8 @@ export class BlockDevice {
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
   #nextTrace = 1;
+  #nextId = 1;
+  readonly #nowNs: (() => number) | null;
 
   constructor(options: DeviceOptions) {
     const { engine } = options;
@@ -93,6 +105,7 @@ export class BlockDevice {
     this.profile = options.profile ?? DEFAULT_PROFILE;
     this.arena = options.arena ?? Arena.shared();
     this.#defer = options.defer ?? ((run) => queueMicrotask(run));
+    this.#nowNs = options.nowNs ?? null;
     this.#reserve = new BounceReserve(this.arena, this.limits);
     const bios = options.bios ?? 256;
     const splits = options.splits ?? 1024;
@@ -143,7 +156,7 @@ export class BlockDevice {
 
   /** Makes the loop call `poll` when there is something to do, once. */
   arm(): void {
-    if (!this.isDeferred && (this.ended.length > 0 || this.queue.hasFailed)) {
+    if (!this.isDeferred && this.#hasWork()) {
       this.isDeferred = true; // Beside the engine's call: that one may be a slow request away.
       this.#defer(this.#turn);
     }
@@ -151,6 +164,12 @@ export class BlockDevice {
       this.isArmed = true;
       this.engine.arm(this.#wake);
     }
+  }
+
+  /** Something to do without any completion. */
+  #hasWork(): boolean {
+    if (this.ended.length > 0 || this.queue.hasFailed) return true;
+    return this.woken.length > 0 || this.leaving.length > 0;
   }
 
   readonly #wake = (): void => {
@@ -188,7 +207,9 @@ export class BlockDevice {
     transfer.stop = 0;
     transfer.fua = options.fua ?? false;
     transfer.noWait = options.noWait ?? false;
+    transfer.id = this.#nextId++;
     transfer.traceId = options.traceId ?? this.#nextTrace++;
+    transfer.startNs = this.#nowNs === null ? 0 : this.#nowNs();
     transfer.onEnd = onEnd;
     this.transfersActive++;
     startTransfer(this, transfer, iter, options.copy ?? 'auto');
@@ -212,11 +233,16 @@ export class BlockDevice {
   }
 
   takePiece(): Piece {
-    return this.#freePieces.pop() ?? new Piece();
+    const free = this.#freePieces.pop();
+    if (free !== undefined) return free;
+    const piece = new Piece();
+    this.#pieces.push(piece);
+    return piece;
   }
 
   givePiece(piece: Piece): void {
     piece.owner = null;
+    piece.bio = null;
     this.#freePieces.push(piece);
   }
 
@@ -227,6 +253,20 @@ export class BlockDevice {
     this.transfersActive--;
     this.#freeTransfers.push(transfer);
     if (this.transfersActive === 0 && this.#onIdle !== null) this.#onIdle();
+  }
+
+  /** In reports of holds. */
+  get name(): string {
+    return `device ${this.engine.info.target}`;
+  }
+
+  /**
+   * Every page range that a transfer of this device holds now, by whom and since when; derived
+   * from what is live, so it costs nothing until it is asked for. Borrowed rows are no holds, and
+   * bios of `submitBio` are their submitter's to tell.
+   */
+  holds(): Iterable<LiveHold> {
+    return liveHolds(this.#pieces);
   }
 
   /** Throws ERR_BIOVEC_LEAK unless everything that was acquired was given back. */
@@ -262,6 +302,7 @@ export class BlockDevice {
     try {
       await this.engine.close();
     } finally {
+      removeHoldSource(this);
       this.#reserve.release();
     }
   }

@@ -5,11 +5,18 @@ import { slotOf } from '../base/slots.ts';
 import { SECTOR_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
-import { sectorOf } from '../map/mapping.ts';
+import { sectorOf } from '../map/map-context.ts';
 import { type Piece, PiecePhase } from '../map/piece.ts';
 import type { Request } from '../queue/request.ts';
 import type { BlockDevice } from './block-device.ts';
-import { advanceTransfer, endIfDrained, resumeWaiting, startGranted } from './submit.ts';
+import {
+  advanceTransfer,
+  endIfDrained,
+  leaveRanges,
+  resumeWaiting,
+  resumeWoken,
+  startGranted,
+} from './submit.ts';
 import { type Transfer, TransferState } from './transfer.ts';
 
 // The way up, run from the loop: engine → request (the rest of a short transfer goes again) → bio
@@ -29,7 +36,9 @@ export function drain(device: BlockDevice, max: number): number {
     for (let i = 0; i < count; i++) completeRequest(device, reaped[i]);
     if (queue.hasFailed) queue.endFailed(ENDS_PER_TURN);
     if (queue.isBlocked) queue.resume();
+    if (device.leaving.length > 0) leaveRanges(device);
     if (device.waiting.length > 0) resumeWaiting(device);
+    if (device.woken.length > 0) resumeWoken(device);
     for (let i = 0; i < ENDS_PER_TURN && device.ended.length > 0; i++) {
       endTransfer(device, device.ended.shift() as Transfer);
     }
@@ -101,6 +110,7 @@ export function pieceEnded(bio: Bio): void {
   if (transfer.state === TransferState.ACTIVE && mapping.status !== 0) {
     advanceTransfer(device, transfer);
   }
+  if (transfer.waitsForFault && transfer.bios === 0) device.leaving.push(transfer);
   endIfDrained(device, transfer);
 }
 

@@ -1,13 +1,10 @@
 import { BlockError } from '../base/block-error.ts';
-import { Errno } from '../base/errno.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import type { Extent } from '../engine/contract.ts';
-import { IovIter, IterDirection } from '../iter/iov-iter.ts';
-import { Iovec } from '../iter/iovec.ts';
+import { IterDirection } from '../iter/iov-iter.ts';
 import type { Limits } from '../limits/limits.ts';
-import { refusal } from '../map/decide.ts';
-import { Verdict } from '../map/verdict.ts';
-import type { BlockDevice, TransferOptions } from './block-device.ts';
+import type { BlockDevice } from './block-device.ts';
+import { type CallResult, DiskCall } from './disk-call.ts';
 import { DiskStat } from './disk-stat.ts';
 import type { DiskStats } from './disk-stats.ts';
 import {
@@ -25,6 +22,12 @@ import {
   writeCall,
 } from './io-arguments.ts';
 import type { Transfer } from './transfer.ts';
+import { reasonOf } from './transfer-reason.ts';
+
+const READ_RESULT: CallResult = (bytesRead, buffer) => ({ bytesRead, buffer });
+const READV_RESULT: CallResult = (bytesRead, buffers) => ({ bytesRead, buffers });
+const WRITE_RESULT: CallResult = (bytesWritten, buffer) => ({ bytesWritten, buffer });
+const WRITEV_RESULT: CallResult = (bytesWritten, buffers) => ({ bytesWritten, buffers });
 
 /**
  * An open target. `read`, `readv`, `write`, `writev`, `stat`, `sync`, `datasync`, `truncate` and
@@ -34,11 +37,16 @@ import type { Transfer } from './transfer.ts';
  */
 export class Disk {
   readonly device: BlockDevice;
+  readonly #calls: DiskCall[] = [];
+  readonly #readPlace: CallPlace;
+  readonly #writePlace: CallPlace;
   #position = 0;
   #closing: Promise<void> | null = null;
 
   constructor(device: BlockDevice) {
     this.device = device;
+    this.#readPlace = this.#place('read');
+    this.#writePlace = this.#place('write');
   }
 
   /** What the device can take, in sysfs names. */
@@ -73,51 +81,66 @@ export class Disk {
   read<Memory extends ArrayBufferView = Uint8Array>(
     options?: (IoOptions & { readonly buffer?: Memory }) | null,
   ): Promise<ReadResult<Memory>>;
-  async read<Memory extends ArrayBufferView>(
+  read<Memory extends ArrayBufferView>(
     buffer?: Memory | (IoOptions & { readonly buffer?: Memory }) | null,
     offsetOrOptions?: number | IoOptions | null,
     length?: number | null,
     position?: Position,
   ): Promise<ReadResult<Memory>> {
-    const place = this.#place('read');
-    const call = readCall<Memory>(buffer, offsetOrOptions, length, position, place);
-    const bytesRead = await this.#transfer(BioOp.READ, call, place);
-    return { bytesRead, buffer: call.memory };
+    const place = this.#readPlace;
+    try {
+      const call = readCall<Memory>(buffer, offsetOrOptions, length, position, place);
+      return this.#transfer(BioOp.READ, call, place, READ_RESULT);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
-  async readv<Memories extends readonly ArrayBufferView[]>(
+  readv<Memories extends readonly ArrayBufferView[]>(
     buffers: Memories,
     position?: Position,
     options?: IoOptions,
   ): Promise<ReadvResult<Memories>> {
     const place = this.#place('readv');
-    const call = vectorCall(buffers, position, options, place);
-    return { bytesRead: await this.#transfer(BioOp.READ, call, place), buffers };
+    try {
+      const call = vectorCall(buffers, position, options, place);
+      return this.#transfer(BioOp.READ, call, place, READV_RESULT);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
    * Writes all of `buffer`, or what fits before the end of a device of fixed size, or fails.
    * Forms: (buffer, offset, length, position), (buffer, options), (string, position, encoding).
    */
-  async write<Memory extends ArrayBufferView | string>(
+  write<Memory extends ArrayBufferView | string>(
     buffer: Memory,
     offsetOrOptions?: number | bigint | IoOptions | null,
     lengthOrEncoding?: number | string | null,
     position?: Position,
   ): Promise<WriteResult<Memory>> {
-    const place = this.#place('write');
-    const call = writeCall(buffer, offsetOrOptions, lengthOrEncoding, position, place);
-    return { bytesWritten: await this.#transfer(BioOp.WRITE, call, place), buffer };
+    const place = this.#writePlace;
+    try {
+      const call = writeCall(buffer, offsetOrOptions, lengthOrEncoding, position, place);
+      return this.#transfer(BioOp.WRITE, call, place, WRITE_RESULT);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
-  async writev<Memories extends readonly ArrayBufferView[]>(
+  writev<Memories extends readonly ArrayBufferView[]>(
     buffers: Memories,
     position?: Position,
     options?: IoOptions,
   ): Promise<WritevResult<Memories>> {
     const place = this.#place('writev');
-    const call = vectorCall(buffers, position, options, place);
-    return { bytesWritten: await this.#transfer(BioOp.WRITE, call, place), buffers };
+    try {
+      const call = vectorCall(buffers, position, options, place);
+      return this.#transfer(BioOp.WRITE, call, place, WRITEV_RESULT);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** Everything written before is on the medium. */
@@ -211,29 +234,41 @@ export class Disk {
     return this.close();
   }
 
-  async #transfer(op: BioOp, call: IoCall<unknown>, place: CallPlace): Promise<number> {
-    const { options, views } = call;
-    const given = positionOf(options, place);
-    const position = given ?? this.#position;
-    const iovec = new Iovec(Math.max(views.length, 1));
-    const bytes = iovec.importViews(views);
-    this.#check(place.syscall, position, bytes);
-    const room = this.#room(op, place.syscall, position, bytes);
-    if (room === 0) return 0;
-    const iter = new IovIter();
-    iter.initBytes(op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE, iovec);
-    iter.truncate(room);
-    if (given !== null) return this.#run(op, place.syscall, position, iter, room, options);
-    // The bytes are taken at once, so that the next call gets those behind them.
-    const end = position + room;
-    this.#position = end;
-    let done = 0;
+  /** Throws, or gives the promise of what `result` makes of the bytes. */
+  #transfer<Result>(
+    op: BioOp,
+    given: IoCall<unknown>,
+    place: CallPlace,
+    result: CallResult,
+  ): Promise<Result> {
+    const { options, views, memory } = given;
+    const own = positionOf(options, place);
+    const position = own ?? this.#position;
+    const call = this.#takeCall();
     try {
-      done = await this.#run(op, place.syscall, position, iter, room, options);
-    } finally {
-      if (this.#position === end) this.#position = position + done;
+      const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
+      const bytes = call.load(direction, views);
+      this.#check(place.syscall, position, bytes);
+      const room = this.#room(op, place.syscall, position, bytes);
+      if (room === 0) {
+        this.#giveCall(call);
+        return Promise.resolve(result(0, memory) as Result);
+      }
+      call.iter.truncate(room);
+      call.options(options);
+      call.bytes = room;
+      if (own === null) {
+        // The bytes are taken at once, so that the next call gets those behind them.
+        call.start = position;
+        this.#position = position + room;
+      }
+    } catch (error) {
+      this.#giveCall(call);
+      throw error;
     }
-    return done;
+    call.memory = memory;
+    call.result = result;
+    return this.#run(op, place.syscall, position, call) as Promise<Result>;
   }
 
   async #range(op: BioOp, syscall: string, position: number, length: number): Promise<void> {
@@ -246,7 +281,9 @@ export class Disk {
         throw new BlockError('ENOSPC', { reason, syscall, device: this.target, offset: position });
       }
     }
-    await this.#run(op, syscall, position, null, length, {});
+    const call = this.#takeCall();
+    call.bytes = length;
+    await this.#run(op, syscall, position, call);
   }
 
   /** Bytes of the call that lie on the device: reads and writes are cut at its end. */
@@ -264,30 +301,50 @@ export class Disk {
     throw new BlockError('ENOSPC', { reason, ...where });
   }
 
-  #run(
-    op: BioOp,
-    syscall: string,
-    position: number,
-    iter: IovIter | null,
-    bytes: number,
-    options: IoOptions,
-  ): Promise<number> {
-    const { signal } = options;
-    if (signal?.aborted === true) return Promise.reject(this.#aborted(syscall, signal));
-    return new Promise((resolve, reject) => {
-      let abort: (() => void) | null = null;
-      const end = (transfer: Transfer, result: number): void => {
-        if (abort !== null) signal?.removeEventListener('abort', abort);
-        if (signal?.aborted === true) reject(this.#aborted(syscall, signal));
-        else if (result >= 0) resolve(result);
-        else reject(this.#error(transfer, result, syscall, bytes));
-      };
-      const low: TransferOptions = { copy: options.copy, fua: options.fua };
-      const transfer = this.device.transfer(op, position, iter, bytes, low, end);
-      if (signal === undefined) return;
-      abort = () => this.device.cancel(transfer);
-      signal.addEventListener('abort', abort, { once: true });
-    });
+  #run(op: BioOp, syscall: string, position: number, call: DiskCall): Promise<unknown> {
+    const { signal } = call;
+    call.syscall = syscall;
+    const promise = new Promise(call.settle);
+    if (signal?.aborted === true) {
+      this.#stopAt(call, 0);
+      call.reject?.(this.#aborted(syscall, signal));
+      this.#giveCall(call);
+      return promise;
+    }
+    const iter = call.result === null ? null : call.iter;
+    const transfer = this.device.transfer(op, position, iter, call.bytes, call, call.ended);
+    if (signal !== undefined) {
+      call.abort = () => this.device.cancel(transfer);
+      signal.addEventListener('abort', call.abort, { once: true });
+    }
+    return promise;
+  }
+
+  /** The end of every call that reached the device. */
+  readonly #ended = (call: DiskCall, transfer: Transfer, result: number): void => {
+    const { signal, resolve, reject } = call;
+    if (call.abort !== null) signal?.removeEventListener('abort', call.abort);
+    const isAborted = signal?.aborted === true;
+    this.#stopAt(call, isAborted || result < 0 ? 0 : result);
+    if (isAborted) reject?.(this.#aborted(call.syscall, signal));
+    else if (result < 0) reject?.(this.#error(transfer, result, call.syscall, call.bytes));
+    else resolve?.(call.result === null ? result : call.result(result, call.memory));
+    this.#giveCall(call);
+  };
+
+  /** The disk's own position is behind what was done, unless somebody moved it meanwhile. */
+  #stopAt(call: DiskCall, done: number): void {
+    if (call.start < 0) return;
+    if (this.#position === call.start + call.bytes) this.#position = call.start + done;
+  }
+
+  #takeCall(): DiskCall {
+    return this.#calls.pop() ?? new DiskCall(this.#ended);
+  }
+
+  #giveCall(call: DiskCall): void {
+    call.clear();
+    this.#calls.push(call);
   }
 
   #aborted(syscall: string, signal: AbortSignal): BlockError {
@@ -305,33 +362,7 @@ export class Disk {
         'flight; the device only ever saw pages of the arena';
       return new BlockError('ERR_BIOVEC_DETACHED', { reason, ...where });
     }
-    return BlockError.fromErrno(result, { reason: this.#reason(transfer, result), ...where });
-  }
-
-  #reason(transfer: Transfer, result: number): string {
-    const { device } = this;
-    const { reason, verdict } = transfer.mapping;
-    if (result === -Errno.EINVAL && verdict === Verdict.REFUSE) {
-      return refusal(reason, device.limits, device.context.blockBytes);
-    }
-    switch (result) {
-      case -Errno.EIO:
-        return 'the device reported an I/O error, or made no progress';
-      case -Errno.EFBIG:
-        return 'the file would become larger than the file system or ulimit -f allows';
-      case -Errno.ENOSPC:
-        return 'no space left on the device';
-      case -Errno.EINVAL:
-        return 'no request under the limits of the device can carry a block of this transfer';
-      case -Errno.EAGAIN:
-        return 'the device had no room for the request';
-      case -Errno.EFAULT:
-        return 'the memory of a buffer was released before the call';
-      case -Errno.EOPNOTSUPP:
-        return 'the device does not support this operation';
-      default:
-        return 'the device refused the transfer';
-    }
+    return BlockError.fromErrno(result, { reason: reasonOf(transfer, result), ...where });
   }
 
   #place(syscall: string): CallPlace {

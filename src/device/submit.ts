@@ -1,12 +1,13 @@
 import { assert } from '../base/assert.ts';
+import { Errno } from '../base/errno.ts';
 import { ProbePoint } from '../base/probe.ts';
 import { roundDown, roundUp } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
-import type { IovIter } from '../iter/iov-iter.ts';
-import { COPY_INSTEAD, NO_MEMORY, sectorOf } from '../map/mapping.ts';
+import { type IovIter, IterKind } from '../iter/iov-iter.ts';
+import { FAULT_WAIT, NO_MEMORY, sectorOf } from '../map/map-context.ts';
 import { type Piece, PiecePhase } from '../map/piece.ts';
-import { type CopyPolicy, MapReason } from '../map/verdict.ts';
+import { type CopyPolicy, MapReason, Verdict } from '../map/verdict.ts';
 import type { BlockDevice } from './block-device.ts';
 import { pieceEnded } from './complete.ts';
 import { type Transfer, TransferState } from './transfer.ts';
@@ -78,16 +79,63 @@ export function advanceTransfer(device: BlockDevice, transfer: Transfer): void {
   device.arm();
 }
 
-/** False: there is no room for the rest now. */
+/** False: there is no room for the rest now. True: it is out, or waits for a page elsewhere. */
 function sendBios(device: BlockDevice, transfer: Transfer): boolean {
+  transfer.waitsForFault = false;
   device.queue.startPlug();
   let hasRoom = true;
-  while (hasRoom && needsBio(transfer)) hasRoom = sendBio(device, transfer);
+  while (hasRoom && needsBio(transfer) && !transfer.waitsForFault) {
+    hasRoom = sendBio(device, transfer);
+  }
   device.queue.finishPlug(true);
+  if (transfer.waitsForFault) {
+    parkTransfer(device, transfer);
+    return true;
+  }
   if (!hasRoom) return false;
   transfer.state = TransferState.DRAINING;
   endIfDrained(device, transfer);
   return true;
+}
+
+/**
+ * A page of the program is not there yet, and what brings it may need this very device: the
+ * transfer keeps no bio, page or tag but those in flight, stands in nobody's way, and gives its
+ * range back as soon as nothing of it is in flight.
+ */
+function parkTransfer(device: BlockDevice, transfer: Transfer): void {
+  const { space } = transfer.mapping.iter;
+  assert(space !== null, 'transfer: no space to wait for');
+  device.counters.faultWaits++;
+  // The turn also serves a transfer that the fault started and that found our bio taken.
+  if (transfer.bios === 0) device.leaving.push(transfer);
+  space.whenReady(transfer.wake);
+}
+
+/**
+ * From the loop: between two of its bios a write that waits for a page needs its range no more
+ * than one that has not begun. Those that get it may have to wait in turn: they leave next time.
+ */
+export function leaveRanges(device: BlockDevice): void {
+  const { leaving } = device;
+  for (let left = leaving.length; left > 0; left--) {
+    const transfer = leaving.shift() as Transfer;
+    if (!transfer.waitsForFault || transfer.bios > 0 || !transfer.isLocked) continue;
+    transfer.isLocked = false;
+    device.locks.release(transfer, startGranted);
+  }
+}
+
+/** From the loop: those whose page may be there ask again, behind those who wait for room. */
+export function resumeWoken(device: BlockDevice): void {
+  const { woken } = device;
+  for (let left = woken.length; left > 0; left--) {
+    const transfer = woken.shift() as Transfer;
+    transfer.isWoken = false;
+    if (!transfer.waitsForFault) continue; // Aborted since.
+    transfer.waitsForFault = false;
+    if (transfer.isLocked || lockRange(device, transfer)) enter(device, transfer);
+  }
 }
 
 /** The last bio is gone (or there was none): the loop ends the transfer, never submit itself. */
@@ -134,13 +182,32 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   if (result !== 0) {
     device.bios.release(bio);
     device.givePiece(piece);
-    if (result !== NO_MEMORY && result !== COPY_INSTEAD) transfer.stop = result;
+    if (result < 0 || (result === FAULT_WAIT && transfer.noWait)) {
+      stopAtFault(transfer, result < 0 ? result : -Errno.EAGAIN);
+    } else if (result === FAULT_WAIT) {
+      transfer.waitsForFault = true;
+    }
     return result !== NO_MEMORY;
   }
   transfer.sent += piece.userBytes;
   if (isPart && transfer.op === BioOp.WRITE) readFirst(device, bio, piece);
   sendPiece(device, transfer, bio, piece);
   return true;
+}
+
+/**
+ * Memory of a space ends after some of the transfer: what is out counts, as for read(2), and the
+ * next call meets the error. Arrays of the program are whole or wrong.
+ */
+function stopAtFault(transfer: Transfer, error: number): void {
+  const { mapping, sent } = transfer;
+  const isCut = mapping.iter.kind === IterKind.USER && mapping.verdict !== Verdict.REFUSE;
+  if (!isCut || sent === 0) {
+    transfer.stop = error;
+    return;
+  }
+  transfer.bytes = sent;
+  mapping.endAt(sent);
 }
 
 /** The block is read before its part is changed: this bio goes out twice. */
@@ -152,6 +219,7 @@ function readFirst(device: BlockDevice, bio: Bio, piece: Piece): void {
 
 export function sendPiece(device: BlockDevice, transfer: Transfer, bio: Bio, piece: Piece): void {
   piece.owner = transfer;
+  piece.bio = bio;
   bio.traceId = transfer.traceId;
   bio.owner = piece;
   bio.endIo = pieceEnded;

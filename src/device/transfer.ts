@@ -38,10 +38,26 @@ export class Transfer implements RangeHolder {
   isExclusive = false;
   /** True while it stands in the device's queue for a bio, a page or a range. */
   isWaiting = false;
+  /** True while a page of the program must be waited for; it has nothing but its bios in flight. */
+  waitsForFault = false;
+  /** The page may be there: it stands in `device.woken`. */
+  isWoken = false;
   traceId = 0;
+  /** Tells transfers of one object from each other. */
+  id = 0;
+  /** When it began; 0 without a clock. */
+  startNs = 0;
   onEnd: TransferEnd | null = null;
   /** The caller's own object. */
   owner: object | null = null;
+
+  /** For `AddressSpace.whenReady`. One too many or too late is harmless: it asks again. */
+  readonly wake = (): void => {
+    if (!this.waitsForFault || this.isWoken) return;
+    this.isWoken = true;
+    this.device.woken.push(this);
+    this.device.arm();
+  };
 
   constructor(device: BlockDevice) {
     this.device = device;

@@ -105,5 +105,11 @@ export function refusal(reason: MapReason, limits: Limits, blockBytes: number): 
     case MapReason.FITS:
     case MapReason.ASKED:
       return `the memory fits, ${never}`;
+    case MapReason.RESERVE:
+      return `the driver has pages of its own for this request, ${never}`;
+    case MapReason.KERNEL:
+      return `memory of no program cannot be pinned, so it must be copied, ${never}`;
+    case MapReason.SIZE:
+      return `the length passes max_hw_sectors ${limits.max_hw_sectors}, and no copy is shorter`;
   }
 }

@@ -10,6 +10,8 @@ export class MapCounters {
   bytesReadBeforeWrite = 0;
   /** Buffers whose owner detached or resized them in flight. */
   detached = 0;
+  /** Times that a transfer waited for a page of the program. */
+  faultWaits = 0;
   /** Pages of programs that are pinned now, and the most that ever were. */
   pagesHeld = 0;
   pagesHeldMost = 0;

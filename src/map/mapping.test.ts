@@ -13,8 +13,9 @@ import { validateLimits } from '../limits/validate.ts';
 import { Arena } from '../memory/arena.ts';
 import { HoldKind, isDirty, pinCount } from '../memory/holds.ts';
 import { BounceReserve } from './bounce-reserve.ts';
+import { COPY_INSTEAD, type MapContext, NO_MEMORY } from './map-context.ts';
 import { MapCounters } from './map-counters.ts';
-import { COPY_INSTEAD, type MapContext, Mapping, NO_MEMORY } from './mapping.ts';
+import { Mapping } from './mapping.ts';
 import { Piece } from './piece.ts';
 import { type CopyPolicy, MapReason } from './verdict.ts';
 

@@ -1,52 +1,25 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { type Probe, ProbePoint } from '../base/probe.ts';
-import { PAGE_BYTES, pagesSpanned, SECTOR_BYTES } from '../base/units.ts';
+import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { releasePages } from '../bio/bio-add.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { gatherBio } from '../bio/gather.ts';
 import { maxIoBytes } from '../bio/split-point.ts';
-import { BVECS_PER_BIO_MAX } from '../bvec/bvec-table.ts';
+import { BVECS_PER_BIO_MAX, type BvecTable } from '../bvec/bvec-table.ts';
 import { IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
-import { isAligned } from '../iter/iter-align.ts';
+import { isAligned, npages } from '../iter/iter-align.ts';
 import type { Limits } from '../limits/limits.ts';
-import type { Profile } from '../limits/profile.ts';
-import type { Arena } from '../memory/arena.ts';
-import {
-  alignRowBases,
-  copyFromRows,
-  copyIntoRows,
-  heldPagesOf,
-  pagesOf,
-  zeroRows,
-} from './bio-rows.ts';
-import { BOUNCE_BYTES_MAX, bounceOrder, fillBounce, freeBounce } from './bounce.ts';
-import type { BounceReserve } from './bounce-reserve.ts';
+import { alignRowBases, copyFromRows, copyIntoRows, heldPagesOf, zeroRows } from './bio-rows.ts';
+import { BOUNCE_BYTES_MAX, bounceOrder } from './bounce.ts';
 import { decide, decideBuilt, type MapSide } from './decide.ts';
-import type { MapCounters } from './map-counters.ts';
+import { COPY_INSTEAD, FAULT_WAIT, type MapContext, NO_MEMORY, sectorOf } from './map-context.ts';
+import { freeOwnPages, takeOwnPages } from './own-pages.ts';
 import type { Piece } from './piece.ts';
-import { pinForCopy, unpinAfterCopy } from './user-pins.ts';
+import { detachedRow, pinForCopy, unpinAfterCopy } from './user-pins.ts';
+import { fillLater, fillNow, pinnedPages, unpinRows } from './user-rows.ts';
 import { type CopyPolicy, MapReason, Verdict } from './verdict.ts';
-
-/** What a device gives to all its mappings. */
-export interface MapContext {
-  readonly limits: Limits;
-  readonly profile: Profile;
-  readonly arena: Arena;
-  readonly reserve: BounceReserve;
-  readonly counters: MapCounters;
-  /** Unit of position and length: the logical block, or 1 for a byte-granular file. */
-  readonly blockBytes: number;
-}
-
-/** Own pages of one device at once, about: 32 MiB keep any disk busy. */
-export const BOUNCE_PAGES_MAX = 8192;
-
-/** `fill` found no memory now: try again after a completion. */
-export const NO_MEMORY = -Errno.EAGAIN;
-/** Only the built bio showed that mapping breaks a limit: fill another one, `isCopied`. */
-export const COPY_INSTEAD = 1;
 
 /**
  * The submitter's side of one transfer: it decides map or copy, holds the program's pages, owns
@@ -158,8 +131,8 @@ export class Mapping {
 
   /**
    * Puts the next memory into `bio`: the program's pages, or own ones. Fills in `piece.bytes` and
-   * `piece.userBytes`, which may turn out less than asked. 0, NO_MEMORY, COPY_INSTEAD, or a
-   * negative errno. Post: unless 0, the bio is empty and the iterator where it was.
+   * `piece.userBytes`, which may turn out less than asked. 0, COPY_INSTEAD, NO_MEMORY, FAULT_WAIT,
+   * or a negative errno. Post: unless 0, the bio is empty and the iterator where it was.
    */
   fill(bio: Bio, piece: Piece): number {
     const result = piece.isCopied ? this.#fillCopy(bio, piece) : this.#fillMap(bio, piece);
@@ -171,12 +144,13 @@ export class Mapping {
   }
 
   #fillMap(bio: Bio, piece: Piece): number {
-    const { blockBytes, counters, limits, profile } = this.#context as MapContext;
+    const { blockBytes, limits, profile } = this.#context as MapContext;
     const all = this.iter.count;
     this.iter.truncate(piece.userBytes);
     const result = gatherBio(bio, this.iter, blockBytes, profile);
     this.iter.reexpand(all - bio.size);
-    if (result === -Errno.EFAULT && this.#isThere(blockBytes)) {
+    if (result === -Errno.EAGAIN) return FAULT_WAIT;
+    if (result === -Errno.EFAULT && this.#mayLackRows(bio, blockBytes)) {
       return this.#copyInstead(MapReason.SEGMENTS); // A whole block has more rows than a bio.
     }
     if (result < 0) return result;
@@ -193,10 +167,20 @@ export class Mapping {
     }
     piece.bytes = bio.size;
     piece.userBytes = bio.size;
-    const pages = heldPagesOf(bio);
-    this.pagesHeld += pages;
-    counters.hold(pages);
+    this.#held(heldPagesOf(bio));
     return 0;
+  }
+
+  /**
+   * Nothing of a block could be gathered: it may be the rows that ended, not the memory. Where a
+   * space faults, rows cannot end in a block with no more pages than rows; for others the copy is
+   * tried, which takes any number of rows and finds the fault.
+   */
+  #mayLackRows(bio: Bio, blockBytes: number): boolean {
+    if (!this.#isUser) return this.#isThere(blockBytes);
+    this.#scratch.assign(this.iter);
+    this.#scratch.truncate(blockBytes);
+    return npages(this.#scratch, bio.maxVecs + 1) > bio.maxVecs;
   }
 
   /** True when the next `bytes` of memory can be had at all. */
@@ -218,47 +202,44 @@ export class Mapping {
 
   #fillCopy(bio: Bio, piece: Piece): number {
     const context = this.#context as MapContext;
+    // A read is copied back at its end, a part of a block goes in after the block was read.
+    piece.isPinned = this.op === BioOp.READ || piece.isPart;
+    if (this.#isUser) return this.#fillUser(bio, piece);
     // Before own pages are taken: they could be the very pages that the program released.
     if (!this.#isThere(Math.min(piece.userBytes, BOUNCE_BYTES_MAX))) {
       this.#faulted();
       return -Errno.EFAULT;
     }
-    const got = this.#ownPages(bio, piece);
+    const got = takeOwnPages(context, bio, piece);
     if (got === 0) return NO_MEMORY;
     // Less than asked: the rest is another piece.
     piece.userBytes = Math.min(piece.userBytes, got - piece.skip);
     piece.bytes = got;
-    context.counters.bounce(pagesOf(bio));
     const pins = pinForCopy(this.iter, piece.userBytes);
     assert(pins >= 0, 'mapping: memory went away inside a call');
-    this.pagesHeld += pins;
-    context.counters.hold(pins);
-    // A read is copied back at its end, a part of a block goes in after the block was read.
-    piece.isPinned = this.op === BioOp.READ || piece.userBytes !== piece.bytes;
+    this.#held(pins);
     if (piece.isPinned) return 0;
     const isCopied = this.copyIn(bio, piece);
-    this.#unpin(piece);
+    this.#unpin(piece, 0);
     if (isCopied) return 0;
     this.iter.revert(piece.userBytes);
-    this.#freeOwn(bio, piece);
+    freeOwnPages(context, bio, piece);
     return -Errno.EFAULT;
   }
 
-  /** Whole blocks of own pages, at most `piece.bytes`; 0 when there are none now. */
-  #ownPages(bio: Bio, piece: Piece): number {
-    const { arena, blockBytes, limits, profile, reserve } = this.#context as MapContext;
-    let got = fillBounce(bio, piece.bytes, limits, arena);
-    if (got < blockBytes && got < piece.bytes) {
-      freeBounce(bio, arena);
-      piece.usesReserve = !reserve.isTaken;
-      got = reserve.take(bio, piece.bytes);
+  /** A copy of memory of an address space, whose pages may fault. */
+  #fillUser(bio: Bio, piece: Piece): number {
+    const context = this.#context as MapContext;
+    if (!piece.isPinned) {
+      const result = fillNow(context, bio, piece, this.iter);
+      if (result === 0) this.#count(piece, piece.userBytes, 0);
+      return result;
     }
-    if (got === 0) return 0;
-    if (got < piece.bytes) got -= got % blockBytes;
-    assert(got > piece.skip, 'mapping: a bounce folio is smaller than a block');
-    bio.size = got; // Pages behind it stay in the bio's rows and are freed with them.
-    if (profile.subBlockSplit === 'error') alignRowBases(bio, limits.virt_boundary_mask);
-    return got;
+    const result = fillLater(context, bio, piece, this.iter);
+    if (result !== 0) return result;
+    this.#held(pinnedPages(piece));
+    if (this.probe !== null) this.#probePins(ProbePoint.HOLD, piece);
+    return 0;
   }
 
   /** The user's bytes of `piece` into its own pages. False when their memory is gone. */
@@ -293,15 +274,13 @@ export class Mapping {
     }
     if (this.probe !== null) this.#probeHolds(ProbePoint.UNHOLD, bio);
     if (piece.isCopied) {
-      if (piece.isPinned) this.#unpin(piece);
-      this.#freeOwn(bio, piece);
+      if (piece.isPinned) this.#unpin(piece, this.op === BioOp.READ ? userBytes : 0);
+      freeOwnPages(context, bio, piece);
       return;
     }
     context.counters.bytesMapped += userBytes;
-    const pages = heldPagesOf(bio);
+    this.#held(-heldPagesOf(bio));
     releasePages(bio, this.op === BioOp.READ && userBytes > 0);
-    this.pagesHeld -= pages;
-    context.counters.hold(-pages);
   }
 
   #copyBack(bio: Bio, piece: Piece, bytes: number): void {
@@ -310,40 +289,43 @@ export class Mapping {
     this.#count(piece, done, 1);
   }
 
-  #unpin(piece: Piece): void {
-    const pins = unpinAfterCopy(this.#userMemory(piece), piece.userBytes);
-    this.pagesHeld -= pins;
-    (this.#context as MapContext).counters.hold(-pins);
+  #unpin(piece: Piece, dirtyBytes: number): void {
+    if (piece.pinRows === 0) {
+      this.#held(-unpinAfterCopy(this.#userMemory(piece), piece.userBytes));
+      return;
+    }
+    if (this.probe !== null) this.#probePins(ProbePoint.UNHOLD, piece);
+    this.#held(-pinnedPages(piece));
+    unpinRows(piece, dirtyBytes);
   }
 
-  /** A cursor where the user's bytes of `piece` start. */
+  #held(pages: number): void {
+    this.pagesHeld += pages;
+    (this.#context as MapContext).counters.hold(pages);
+  }
+
   #userMemory(piece: Piece): IovIter {
-    this.#scratch.assign(this.#origin);
-    this.#scratch.advance(piece.userAt);
+    this.userMemory(piece, this.#scratch);
     return this.#scratch;
   }
 
-  #freeOwn(bio: Bio, piece: Piece): void {
-    const context = this.#context as MapContext;
-    context.counters.bounce(-pagesOf(bio));
-    if (piece.usesReserve) context.reserve.giveBack(bio);
-    else freeBounce(bio, context.arena);
-    piece.usesReserve = false;
+  /** Puts `cursor` over the user's bytes of `piece`: the pages pinned for it, if any were. */
+  userMemory(piece: Piece, cursor: IovIter): void {
+    const { pins, pinRows: rows, userBytes } = piece;
+    if (pins !== null && rows > 0) {
+      cursor.initBvec(this.direction, pins, 0, rows, 0, userBytes);
+    } else {
+      cursor.assign(this.#origin);
+      cursor.advance(piece.userAt);
+    }
   }
 
   /** Memory of the program went away between the call and the copy. */
   #faulted(): void {
     if (this.status === 0) this.status = -Errno.EFAULT;
     if (this.#origin.kind !== IterKind.BYTES || this.detachedSegment >= 0) return;
-    const { iovec } = this.#origin;
-    for (let i = 0; i < iovec.rows; i++) {
-      const view = iovec.views[i];
-      if (view !== null && view !== undefined && view.length < iovec.len[i]) {
-        this.detachedSegment = i;
-        (this.#context as MapContext).counters.detached++;
-        return;
-      }
-    }
+    this.detachedSegment = detachedRow(this.#origin.iovec);
+    if (this.detachedSegment >= 0) (this.#context as MapContext).counters.detached++;
   }
 
   /** Bytes transferred without a gap from the start, or the first error. Ends the mapping. */
@@ -368,13 +350,30 @@ export class Mapping {
     this.probe = null;
   }
 
+  /** Memory of an address space: it may fault, wait, and be gone when the transfer ends. */
+  get #isUser(): boolean {
+    return this.iter.kind === IterKind.USER;
+  }
+
+  /** The program has no memory behind the first `bytes` of the transfer: it is no longer. */
+  endAt(bytes: number): void {
+    this.bytes = bytes;
+  }
+
   get direction(): IterDirection {
     return this.op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
   }
 
   #probeHolds(point: ProbePoint, bio: Bio): void {
-    const { table } = bio;
-    for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
+    this.#probeRows(point, bio.table, bio.first, bio.vcnt);
+  }
+
+  #probePins(point: ProbePoint, piece: Piece): void {
+    this.#probeRows(point, piece.pins as BvecTable, 0, piece.pinRows);
+  }
+
+  #probeRows(point: ProbePoint, table: BvecTable, first: number, rows: number): void {
+    for (let row = first; row < first + rows; row++) {
       const pages = pagesSpanned(table.offset[row], table.len[row]);
       this.probe?.hit(point, this.traceId, table, row, table.hold[row], pages);
     }
@@ -392,9 +391,4 @@ export class Mapping {
     if (!piece.isPart || isAll) return this.middleReason;
     return piece.skip !== 0 ? MapReason.OFFSET : MapReason.LENGTH;
   }
-}
-
-/** 512-byte units of a byte position; exact for any byte, because 512 is a power of two. */
-export function sectorOf(position: number): number {
-  return position / SECTOR_BYTES;
 }

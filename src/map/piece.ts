@@ -1,3 +1,6 @@
+import type { Bio } from '../bio/bio.ts';
+import type { BvecTable } from '../bvec/bvec-table.ts';
+
 /** What a bio of a mapping is doing. */
 export const PiecePhase = {
   /** The bytes of the transfer itself. */
@@ -11,6 +14,8 @@ export type PiecePhase = (typeof PiecePhase)[keyof typeof PiecePhase];
 export class Piece {
   /** The transfer that it belongs to. */
   owner: object | null = null;
+  /** The bio itself, while it is out. */
+  bio: Bio | null = null;
   phase: PiecePhase = PiecePhase.TRANSFER;
   /** Byte of the device where the bio starts. */
   start = 0;
@@ -28,6 +33,9 @@ export class Piece {
   isCopied = false;
   /** The user's pages are pinned until the copy is done. */
   isPinned = false;
+  /** Pins of an address space under a copy, in the order of the user's bytes; `user-rows.ts`. */
+  pins: BvecTable | null = null;
+  pinRows = 0;
   /** In the device's reserve of bounce pages. */
   usesReserve = false;
 }

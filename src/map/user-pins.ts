@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { pagesSpanned } from '../base/units.ts';
 import { type IovIter, IterKind } from '../iter/iov-iter.ts';
+import type { Iovec } from '../iter/iovec.ts';
 import { Access } from '../memory/address-space.ts';
 import { pinPages, unpinPages } from '../memory/holds.ts';
 
@@ -67,4 +68,13 @@ function pieceOrRest(iter: IovIter, most: number): number {
   }
   assert(iter.view !== null, 'unpin: pinned memory is gone');
   return Math.min(most, iter.segmentBytes(iter.segment) - iter.pageOffset);
+}
+
+/** The first array that its owner detached or shrank since it was imported, or -1. */
+export function detachedRow(iovec: Iovec): number {
+  for (let row = 0; row < iovec.rows; row++) {
+    const view = iovec.views[row];
+    if (view !== null && view !== undefined && view.length < iovec.len[row]) return row;
+  }
+  return -1;
 }

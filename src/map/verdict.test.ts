@@ -11,8 +11,9 @@ import { validateLimits } from '../limits/validate.ts';
 import { Arena } from '../memory/arena.ts';
 import { BounceReserve } from './bounce-reserve.ts';
 import { refusal } from './decide.ts';
+import { COPY_INSTEAD, type MapContext } from './map-context.ts';
 import { MapCounters } from './map-counters.ts';
-import { COPY_INSTEAD, type MapContext, Mapping } from './mapping.ts';
+import { Mapping } from './mapping.ts';
 import { Piece } from './piece.ts';
 import { type CopyPolicy, MAP_REASON_NAMES, MapReason, VERDICT_NAMES } from './verdict.ts';
 
@@ -325,6 +326,9 @@ describe('verdicts', () => {
       `a memory address or segment length is no multiple of dma_alignment + 1 = 64, ${never}`,
       `as many segments as max_segments 5 allows hold less than one block of 1024 bytes, ${never}`,
       `a gap at virt_boundary_mask 8191 leaves less than one block of 1024 bytes, ${never}`,
+      `the driver has pages of its own for this request, ${never}`,
+      `memory of no program cannot be pinned, so it must be copied, ${never}`,
+      'the length passes max_hw_sectors 254, and no copy is shorter',
     ]);
   });
 });

@@ -9,7 +9,7 @@ export const Verdict = {
 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
-/** Why. The order is that of the tests in `decide`. */
+/** Why. The order of the first eight is that of the tests in `decide`. */
 export const MapReason = {
   /** Nothing stands against mapping. */
   FITS: 0,
@@ -27,6 +27,12 @@ export const MapReason = {
   SEGMENTS: 6,
   /** A gap at the virtual boundary leaves less than a block before it. */
   GAP: 7,
+  /** Passthrough: the driver gave pages of its own, and data goes through them. */
+  RESERVE: 8,
+  /** Passthrough: memory that no program owns, so that nobody could pin it. */
+  KERNEL: 9,
+  /** Passthrough: longer than max_hw_sectors. No copy makes it shorter. */
+  SIZE: 10,
 } as const;
 export type MapReason = (typeof MapReason)[keyof typeof MapReason];
 
@@ -40,6 +46,9 @@ export const MAP_REASON_NAMES = [
   'address',
   'segments',
   'gap',
+  'reserve',
+  'kernel',
+  'size',
 ] as const;
 export const MAP_REASONS = MAP_REASON_NAMES.length;
 
