@@ -1,47 +1,21 @@
-import { PAGE_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
-import { segmentBytes } from '../../bio/split-point.ts';
-import { BvecCursor } from '../../bvec/bvec-cursor.ts';
-import { physMergeable } from '../../bvec/contiguity.ts';
+import { opHasData } from '../../bio/bio-op.ts';
+import { SegmentWalk } from '../../dma/segment-walk.ts';
 import type { Limits } from '../../limits/limits.ts';
 
 /**
- * The scatterlist of `bios` as [physical address, bytes], for comparison only: the real one comes
- * with `dma/`. Entries join at the joint of two bios, never inside one.
- * Linux: __blk_bios_map_sg(), block/blk-merge.c.
+ * The scatterlist of `bios`, the parts of one request in order, as [physical address, bytes]. Both
+ * recorded kernels join entries at the joint of two bios only. It leaves the bios as they are.
  */
 export function sgList(bios: readonly Bio[], limits: Limits): [number, number][] {
-  const cursor = new BvecCursor();
+  const [first] = bios;
+  if (first === undefined || !opHasData(first.op)) return [];
+  const links = bios.map((bio) => bio.next);
+  for (const [i, bio] of bios.entries()) bio.next = bios[i + 1] ?? null;
   const list: [number, number][] = [];
-  let prevAddr = 0;
-  let prevLen = 0;
-  for (const bio of bios) {
-    cursor.start(bio.table, bio.row, bio.done, bio.size);
-    let isFirst = true;
-    while (cursor.multi()) {
-      const { len } = cursor;
-      const addr = cursor.page * PAGE_BYTES + cursor.offset;
-      const last = list.at(-1);
-      const joins =
-        isFirst &&
-        last !== undefined &&
-        last[1] + len <= limits.max_segment_size &&
-        physMergeable(prevAddr, prevLen, addr, len, limits.seg_boundary_mask);
-      if (joins) last[1] += len;
-      else addPieces(list, addr, len, limits);
-      prevAddr = addr;
-      prevLen = len;
-      isFirst = false;
-      cursor.advance(len);
-    }
-  }
+  const walk = new SegmentWalk();
+  walk.start(first, limits, 'bios');
+  while (walk.next()) list.push([walk.addr, walk.len]);
+  for (const [i, bio] of bios.entries()) bio.next = links[i] ?? null;
   return list;
-}
-
-function addPieces(list: [number, number][], addr: number, len: number, limits: Limits): void {
-  for (let done = 0; done < len; ) {
-    const bytes = segmentBytes(addr + done, len - done, limits);
-    list.push([addr + done, bytes]);
-    done += bytes;
-  }
 }
