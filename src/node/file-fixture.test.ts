@@ -7,6 +7,7 @@ import type { FileSystem, HostEnv, Native } from '../base/env.ts';
 import type { BioOp } from '../bio/bio-op.ts';
 import type { FileEngine } from '../engine/file/file-engine.ts';
 import { type FileEngineOptions, openFileEngine } from '../engine/file/open-file-engine.ts';
+import type { UringEngine } from '../engine/uring/uring-engine.ts';
 import { Arena } from '../memory/arena.ts';
 import type { ArenaBuffer } from '../memory/arena-buffer.ts';
 import { type DrivenResult, EngineDriver } from '../testing/engine-driver.ts';
@@ -69,12 +70,12 @@ const BUFFER_BYTES = 2 ** 21;
 
 /** One engine with a buffer: what a test needs to send requests by byte position. */
 export class FileBench {
-  readonly engine: FileEngine;
+  readonly engine: FileEngine | UringEngine;
   readonly driver: EngineDriver;
   readonly buffer: ArenaBuffer;
   readonly #arena = new Arena({ label: 'file test', maxBytes: 2 * BUFFER_BYTES });
 
-  constructor(engine: FileEngine) {
+  constructor(engine: FileEngine | UringEngine) {
     this.engine = engine;
     this.driver = new EngineDriver({ engine });
     this.buffer = this.#arena.alloc(BUFFER_BYTES);

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import type { FileFlags, FileSystem, HostEnv } from '../base/env.ts';
 import { nativeDoor } from './native-door.ts';
+import { ringDoor } from './ring-door.ts';
 
 /** Where a flag is not known (macOS, Windows) it is 0, and what needs it says so. */
 const flags: FileFlags = {
@@ -42,6 +43,7 @@ let instance: HostEnv | null = null;
 export function nodeEnv(): HostEnv {
   if (instance !== null) return instance;
   const { door, reason } = nativeDoor();
+  const ring = ringDoor(door?.kind ?? null);
   instance = {
     // `process.hrtime.bigint()` would make a BigInt for each call; this is exact to 100 ns.
     nowNs: () => performance.now() * 1e6,
@@ -50,6 +52,8 @@ export function nodeEnv(): HostEnv {
     fs: nodeFileSystem,
     native: door,
     nativeReason: reason,
+    ring: ring.door,
+    ringReason: door === null ? reason : ring.reason,
     ioThreads: ioThreads(),
   };
   return instance;

@@ -14,7 +14,7 @@ function refused(code: string, reason: RegExp): (error: unknown) => boolean {
 
 test('every kind of target becomes its engine', async () => {
   const file = path.join(os.tmpdir(), `biovec-open-${process.pid}.img`);
-  const options = { create: true, truncateTo: 8192, depth: 5 };
+  const options = { create: true, truncateTo: 8192, depth: 5, engine: 'file' } as const;
   const engine = await openEngine(parseTarget(file), options);
   assert.equal(engine.info.kind, 'file');
   assert.equal(engine.info.target, file);

@@ -2,10 +2,10 @@ import { unreachable } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import type { HostEnv } from '../base/env.ts';
 import type { Engine } from '../engine/contract.ts';
-import { openFileEngine } from '../engine/file/open-file-engine.ts';
 import { openNullEngine } from '../engine/memory/null-engine.ts';
 import { openRamEngine } from '../engine/memory/ram-engine.ts';
 import { nodeEnv } from '../node/node-env.ts';
+import { type EngineChoice, openFile } from './file-choice.ts';
 import type { Target } from './target.ts';
 
 export interface OpenEngineOptions {
@@ -19,6 +19,8 @@ export interface OpenEngineOptions {
   readonly truncateTo?: number | undefined;
   /** Requests at once. Default: what the engine thinks best. */
   readonly depth?: number | undefined;
+  /** For files and block devices. Default: BIOVEC_ENGINE, else 'auto'. */
+  readonly engine?: EngineChoice | undefined;
   /** Default: this Node process. */
   readonly env?: HostEnv | undefined;
 }
@@ -28,7 +30,7 @@ export async function openEngine(target: Target, options: OpenEngineOptions = {}
   const env = options.env ?? nodeEnv();
   switch (target.kind) {
     case 'file':
-      return openFileEngine(target.path, { ...options, env });
+      return openFile(target.path, { ...options, env }, options.engine);
     case 'ram':
     case 'null': {
       checkMemorySize(target.text, target.sizeBytes, options);

@@ -6,6 +6,8 @@ import { type Profile, type ProfileName, profileNamed } from '../limits/profile.
 import { stackLimits } from '../limits/stack.ts';
 import { fromEffective } from '../limits/validate.ts';
 import type { Arena } from '../memory/arena.ts';
+import { addHoldSource } from '../memory/hold-source.ts';
+import { serveHoldsIfAsked } from '../node/holds-server.ts';
 import { nodeEnv } from '../node/node-env.ts';
 import { type OpenEngineOptions, openEngine } from './open-engine.ts';
 import { parseTarget } from './target.ts';
@@ -29,13 +31,16 @@ export async function open(target: string, options: OpenOptions = {}): Promise<D
   const named = typeof profile === 'string' ? profileNamed(profile) : profile;
   const engine = await openEngine(parseTarget(target), { ...options, env });
   try {
+    serveHoldsIfAsked();
     const device = new BlockDevice({
       engine,
       arena: options.arena,
       profile: named,
       limits: options.limits === undefined ? undefined : stricter(engine, options.limits),
       defer: env.defer,
+      nowNs: env.nowNs,
     });
+    addHoldSource(device);
     return new Disk(device);
   } catch (error) {
     await engine.close();

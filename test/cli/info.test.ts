@@ -9,7 +9,7 @@ test('info of a file: kind, size, limits and how they were found', async (t) => 
   writeFileSync(file, pattern(10_000));
   const { code, stdout } = await run(['info', file, '--engines']);
   assert.equal(code, 0);
-  assert.match(stdout, /^kind +file \(regular file\)$/m);
+  assert.match(stdout, /^kind +(uring|file) \(regular file\)$/m);
   assert.match(stdout, /^size +9\.8 KiB \(10000 bytes\)/m);
   assert.match(stdout, /^limits +those of the system call interface/m);
   assert.match(stdout, /^ {2}logical_block_size +512$/m);

@@ -1,7 +1,9 @@
 import { promises as fs } from 'node:fs';
 import { BlockError } from '../../base/block-error.ts';
 import type { Disk } from '../../device/disk.ts';
+import { ringState } from '../../engine/uring/lane-facts.ts';
 import { nodeEnv } from '../../node/node-env.ts';
+import { engineFromEnvironment } from '../../targets/file-choice.ts';
 import { type OpenOptions, open } from '../../targets/open.ts';
 import type { Target } from '../../targets/target.ts';
 import { targetOf } from '../arguments.ts';
@@ -91,13 +93,18 @@ async function summarize(disk: Disk): Promise<ExtentSummary> {
 
 function engines(): NonNullable<TargetInfo['engines']> {
   const env = nodeEnv();
-  const door = env.native === null ? `no: ${env.nativeReason}` : `yes: ${env.nativeReason}`;
+  const ring = ringState(env);
+  const wish = engineFromEnvironment();
+  const chosen = wish === 'auto' ? (ring.isAvailable ? 'uring' : 'file') : wish;
+  const why = wish === 'auto' ? 'by itself' : `by BIOVEC_ENGINE=${wish}`;
+  const note = (name: string): string => (name === chosen ? `; carries files, chosen ${why}` : '');
+  const pool = `node:fs on ${env.ioThreads} threads`;
   return [
-    { name: 'file', isAvailable: true, reason: `node:fs on ${env.ioThreads} threads` },
+    { name: 'uring', ...ring, reason: ring.reason + note('uring') },
+    { name: 'file', isAvailable: true, reason: pool + note('file') },
     { name: 'ram', isAvailable: true, reason: 'memory of this process' },
     { name: 'null', isAvailable: true, reason: 'reads give zeros, writes are dropped' },
-    { name: 'uring', isAvailable: false, reason: 'not part of this version' },
     { name: 'nbd', isAvailable: false, reason: 'not part of this version' },
-    { name: 'ffi', isAvailable: env.native !== null, reason: door.replace(/^(?:yes|no): /, '') },
+    { name: 'ffi', isAvailable: env.native !== null, reason: env.nativeReason },
   ];
 }

@@ -15,7 +15,8 @@ import { type OpenFile, statusOf } from './open-file.ts';
  */
 export class FileEngine implements Engine {
   readonly info: EngineInfo;
-  readonly #file: OpenFile;
+  /** For an engine that does a part of the work by other calls. */
+  readonly file: OpenFile;
   readonly #ring: CompletionRing;
   readonly #slots: FileSlot[] = [];
   #table: RequestTable | null = null;
@@ -24,20 +25,20 @@ export class FileEngine implements Engine {
   #isClosed = false;
 
   constructor(file: OpenFile, info: EngineInfo) {
-    this.#file = file;
+    this.file = file;
     this.info = info;
     this.#ring = new CompletionRing(info.depth, file.env.defer);
   }
 
   sizeBytes(): number {
-    return this.#file.sizeBytes;
+    return this.file.sizeBytes;
   }
 
   attach(table: RequestTable): void {
     assert(this.#table === null, 'file: attached twice');
     this.#table = table;
     for (let i = 0; i < table.depth; i++) {
-      this.#slots.push(new FileSlot(this.#file, table, this.#ring));
+      this.#slots.push(new FileSlot(this.file, table, this.#ring));
     }
   }
 
@@ -73,11 +74,11 @@ export class FileEngine implements Engine {
   }
 
   async *extents(start: number, end: number): AsyncGenerator<Extent> {
-    yield* fileExtents(this.#file, start, end);
+    yield* fileExtents(this.file, start, end);
   }
 
   async truncate(bytes: number): Promise<void> {
-    const file = this.#file;
+    const file = this.file;
     const device = this.info.target;
     if (file.isBlock) {
       throw new BlockError('EINVAL', { reason: 'a block device keeps its size', device });
@@ -103,7 +104,7 @@ export class FileEngine implements Engine {
     this.#isClosed = true;
     for (const slot of this.#slots) slot.clear();
     try {
-      await this.#file.close();
+      await this.file.close();
     } catch (cause) {
       const status = statusOf(cause as { code?: string; message: string });
       const detail = {

@@ -1,0 +1,83 @@
+import { createRequire } from 'node:module';
+import type { GuardLibrary } from '../integrity/guards/guard-library.ts';
+import type { Region } from '../memory/region.unsafe.ts';
+
+// Intel's storage library, where the system has it: CRC16 T10-DIF with carry-less multiplication.
+// Its CRC64 of NVMe is newer than what distributions ship, and a 64-bit result would be a BigInt.
+
+const require = createRequire(import.meta.url);
+
+/** Names of the library: Linux, then macOS. */
+const FILES = ['libisal.so.2', 'libisal.2.dylib'];
+/** From here on it beats WebAssembly in spite of the foreign call. */
+const BYTES_MIN = 2048;
+
+type Foreign = (...values: (number | Uint8Array)[]) => number;
+
+interface Koffi {
+  load(path: string | null): { func(definition: string): Foreign };
+}
+
+export interface IsalDoor {
+  readonly library: GuardLibrary | null;
+  /** Which way it opened, or why it did not. */
+  readonly reason: string;
+}
+
+/** Opens the library. Never throws. BIOVEC_FFI=none switches it off with the rest of the FFI. */
+export function isalGuards(choice = process.env['BIOVEC_FFI'] ?? ''): IsalDoor {
+  if (choice !== '' && choice !== 'koffi') {
+    return { library: null, reason: `BIOVEC_FFI is '${choice}'; it needs koffi` };
+  }
+  const faults: string[] = [];
+  for (const file of FILES) {
+    try {
+      return { library: bind(file), reason: `${file} through koffi` };
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      faults.push(text.split('\n', 1)[0] as string);
+    }
+  }
+  return { library: null, reason: faults[0] ?? 'no library' };
+}
+
+function bind(file: string): GuardLibrary {
+  const koffi = require('koffi') as Koffi;
+  const crc16 = koffi
+    .load(file)
+    .func('uint16_t crc16_t10dif(uint16_t start, uintptr_t bytes, uint64_t count)');
+  // The cheapest function that gives a pointer back as a number.
+  const memmove = koffi
+    .load(null)
+    .func('uintptr_t memmove(uint8_t *to, uint8_t *from, size_t bytes)');
+  selfTest(crc16, memmove);
+  const addresses = new WeakMap<object, number>();
+  let lastMemory: object | null = null;
+  let lastAddress = 0;
+  return {
+    kind: `isa-l (${file}) through koffi`,
+    bytesMin: BYTES_MIN,
+    addressOf: (region: Region): number => {
+      const memory = region.memory ?? region.u8.buffer;
+      if (memory === lastMemory) return lastAddress;
+      let address = addresses.get(memory);
+      if (address === undefined) {
+        const view = region.u8.subarray(0, 1);
+        address = memmove(view, view, 0);
+        addresses.set(memory, address);
+      }
+      lastMemory = memory;
+      lastAddress = address;
+      return address;
+    },
+    crc16: (state, address, bytes) => crc16(state, address, bytes),
+  };
+}
+
+/** A wrong signature would read somewhere else without a sound, so a known answer comes first. */
+function selfTest(crc16: Foreign, memmove: Foreign): void {
+  const view = new Uint8Array(new SharedArrayBuffer(64));
+  view.set(new TextEncoder().encode('123456789'));
+  const crc = crc16(0, memmove(view, view, 0), 9);
+  if (crc !== 0xd0db) throw new Error(`self-test: crc16 of '123456789' is ${crc}, not 0xd0db`);
+}

@@ -1,0 +1,114 @@
+import { EFD_CLOEXEC, EFD_NONBLOCK } from '../abi/io-uring.ts';
+import type { RingArea, RingDoor, RingPoll } from '../base/env.ts';
+import { Errno } from '../base/errno.ts';
+import type { RingLibc } from './ring-libc.ts';
+
+export interface LinuxRingOptions {
+  readonly libc: RingLibc;
+  readonly lockedBytesMax: number;
+  /** See `RingDoor.wakeFd`. Default: -1. */
+  readonly wakeFd?: number;
+}
+
+/** The ring's host side on Linux, over either FFI library. */
+export class LinuxRing implements RingDoor {
+  readonly kind: string;
+  readonly lockedBytesMax: number;
+  readonly wakeFd: number;
+  readonly #libc: RingLibc;
+  /** What an eventfd is read into: 8 bytes that do not move. */
+  readonly #count = new Uint8Array(new SharedArrayBuffer(8));
+  readonly #countAddress: number;
+  /**
+   * koffi closes a handle that nobody refers to, and a ring would wait for ever: so they are kept
+   * here, whoever else holds them.
+   */
+  readonly #polls = new Set<RingPoll>();
+
+  constructor(options: LinuxRingOptions) {
+    this.#libc = options.libc;
+    this.kind = options.libc.kind;
+    this.lockedBytesMax = options.lockedBytesMax;
+    this.wakeFd = options.wakeFd ?? -1;
+    this.#countAddress = this.addressOf(this.#count);
+  }
+
+  setup(entries: number, address: number): number {
+    return this.#result(this.#libc.setup(entries, address));
+  }
+
+  enter(
+    fd: number,
+    submit: number,
+    minComplete: number,
+    flags: number,
+    address: number,
+    bytes: number,
+  ): number {
+    const result = this.#libc.enter(fd, submit, minComplete, flags, address, bytes);
+    return result < 0 ? this.#result(result) : result;
+  }
+
+  register(fd: number, opcode: number, address: number, count: number): number {
+    return this.#result(this.#libc.register(fd, opcode, address, count));
+  }
+
+  map(fd: number, offset: number, bytes: number): RingArea | number {
+    const address = this.#libc.mmap(bytes, fd, offset);
+    if (address < 0) return this.#result(-1);
+    return { address, buffer: this.#libc.view(address, bytes) };
+  }
+
+  unmap(area: RingArea): void {
+    this.#libc.munmap(area.address, area.buffer.byteLength);
+  }
+
+  addressOf(view: Uint8Array<SharedArrayBuffer>): number {
+    return this.#libc.addressOf(view);
+  }
+
+  eventfd(count: number): number {
+    return this.#result(this.#libc.eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK));
+  }
+
+  drain(fd: number): void {
+    this.#libc.read(fd, this.#countAddress, 8); // Nothing in it: EAGAIN, which is as good.
+  }
+
+  close(fd: number): void {
+    this.#libc.close(fd);
+  }
+
+  /**
+   * koffi calls back outside of Node's own callbacks, so neither promises nor ticks would run after
+   * it. The immediate does: its phase of the loop is the next one.
+   */
+  poll(fd: number, onReadable: () => void): RingPoll | null {
+    const { poll } = this.#libc;
+    if (poll === null) return null;
+    const handle = poll(fd, () => void setImmediate(onReadable));
+    handle.unref();
+    this.#polls.add(handle);
+    return {
+      ref: () => handle.ref(),
+      unref: () => handle.unref(),
+      close: () => {
+        handle.close();
+        this.#polls.delete(handle);
+      },
+    };
+  }
+
+  soon(fn: () => void): void {
+    process.nextTick(fn);
+  }
+
+  atExit(fn: () => void): () => void {
+    process.on('exit', fn);
+    return () => void process.off('exit', fn);
+  }
+
+  #result(value: number): number {
+    return value < 0 ? -(this.#libc.errno() || Errno.EIO) : value;
+  }
+}

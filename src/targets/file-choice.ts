@@ -1,0 +1,48 @@
+import { BlockError } from '../base/block-error.ts';
+import type { Engine } from '../engine/contract.ts';
+import { type FileEngineOptions, openFileEngine } from '../engine/file/open-file-engine.ts';
+import { LaneShare } from '../engine/uring/lanes.ts';
+import { openUringEngine } from '../engine/uring/open-uring-engine.ts';
+
+/** Which engine carries files and block devices. 'auto': the ring where there is one. */
+export const ENGINE_CHOICES = ['auto', 'file', 'uring'] as const;
+export type EngineChoice = (typeof ENGINE_CHOICES)[number];
+
+/** BIOVEC_ENGINE, for a whole process. Throws BlockError EINVAL for a name that is none. */
+export function engineFromEnvironment(): EngineChoice {
+  const word = process.env['BIOVEC_ENGINE'] ?? '';
+  if (word === '') return 'auto';
+  const choice = ENGINE_CHOICES.find((name) => name === word);
+  if (choice !== undefined) return choice;
+  const reason = `BIOVEC_ENGINE is '${word}'; it may be ${ENGINE_CHOICES.join(', ')}`;
+  throw new BlockError('EINVAL', { reason });
+}
+
+/**
+ * Opens a file or block device by the chosen engine. Only 'auto' falls back, and only when there
+ * is no ring: what is wrong with the file is told in any case.
+ */
+export async function openFile(
+  path: string,
+  options: FileEngineOptions,
+  engine: EngineChoice = engineFromEnvironment(),
+): Promise<Engine> {
+  if (engine === 'file') return await openFileEngine(path, options);
+  const share = ringShare(options, engine);
+  if (share === null) return await openFileEngine(path, options);
+  try {
+    return await openUringEngine(path, options);
+  } finally {
+    share.release(); // The engine has its own.
+  }
+}
+
+/** null: there is no ring, and nobody insists on it. */
+function ringShare(options: FileEngineOptions, engine: EngineChoice): LaneShare | null {
+  try {
+    return LaneShare.acquire(options.env);
+  } catch (error) {
+    if (engine === 'auto' && error instanceof BlockError) return null;
+    throw error;
+  }
+}
