@@ -5,14 +5,17 @@ import { parseArgs } from 'node:util';
 import { BlockError } from '../src/base/block-error.ts';
 import { type Profile, profileNamed } from '../src/limits/profile.ts';
 import { type Judged, judgeFile } from '../src/testing/oracle/judge.ts';
+import { PassthroughTally } from '../src/testing/oracle/passthrough-tally.ts';
 import { listRecords, readRecord } from '../src/testing/oracle/record-files.ts';
 import { RULES } from '../src/testing/oracle/rules.ts';
 import type { RecordFile } from '../src/testing/oracle/schema.ts';
+import { SubmitterTally } from '../src/testing/oracle/submitter-tally.ts';
 import { Tally } from '../src/testing/oracle/tally.ts';
 
 const USAGE = `Usage: npm run oracle -- [options] [FILE or FOLDER …]
 
-Replays recorded block I/O of Linux through this library and compares.
+Replays recorded block I/O of Linux through this library and compares. Recorded faults of user
+memory also go through the library's own submitter, passthrough also with its fallback to copies.
 Without a FILE: everything under test/oracle/.
 
   --profile NAME  biovec, linux-6.1 or linux-6.12; default: that of the file's kernel
@@ -76,8 +79,7 @@ function profileOf(record: RecordFile, options: Options): Profile {
   return profileNamed(`linux-${release}`);
 }
 
-function runFile(path: string, options: Options): FileReport {
-  const record = readRecord(path);
+function runFile(path: string, record: RecordFile, options: Options): FileReport {
   const profile = profileOf(record, options);
   const tally = new Tally();
   const different: Judged[] = [];
@@ -173,8 +175,10 @@ function footnotes(reports: readonly FileReport[], total: Tally): string {
   return `${lines.join('\n')}\n`;
 }
 
-function main(): number {
+async function main(): Promise<number> {
   let reports: FileReport[];
+  const submitter = new SubmitterTally();
+  const passthrough = new PassthroughTally();
   let options: Options | null;
   try {
     options = readOptions(process.argv.slice(2));
@@ -182,8 +186,13 @@ function main(): number {
       process.stdout.write(USAGE);
       return 0;
     }
-    const chosen = options;
-    reports = options.files.map((file) => runFile(file, chosen));
+    reports = [];
+    for (const path of options.files) {
+      const record = readRecord(path);
+      if (passthrough.takes(record, options.caseId)) continue;
+      reports.push(runFile(path, record, options));
+      if (options.caseId === null) await submitter.addFile(record);
+    }
   } catch (error) {
     const isUsage = error instanceof TypeError && 'code' in error;
     if (!(error instanceof BlockError) && !isUsage) throw error;
@@ -193,19 +202,21 @@ function main(): number {
   }
   const total = new Tally();
   for (const { tally } of reports) total.join(tally);
-  if (options.caseId !== null && total.cases === 0) {
+  if (options.caseId !== null && total.cases + passthrough.cases === 0) {
     process.stderr.write(`oracle: no case ${options.caseId} in ${options.files.join(', ')}\n`);
     return 2;
   }
   if (options.json) {
     const files = reports.map(({ file, profile, tally }) => ({ file, profile, ...tally.toJSON() }));
-    process.stdout.write(`${JSON.stringify({ files, total })}\n`);
+    process.stdout.write(`${JSON.stringify({ files, total, submitter, passthrough })}\n`);
   } else if (options.emit) {
-    process.stderr.write(table(reports, total));
-  } else if (options.caseId === null) {
-    process.stdout.write(table(reports, total));
+    process.stderr.write(table(reports, total) + submitter.text() + passthrough.text());
+  } else if (options.caseId !== null) {
+    process.stdout.write(passthrough.shown);
+  } else {
+    process.stdout.write(table(reports, total) + submitter.text() + passthrough.text());
   }
-  return total.differ > 0 ? 1 : 0;
+  return total.differ + submitter.differ.length + passthrough.differ.length > 0 ? 1 : 0;
 }
 
-process.exitCode = main();
+process.exitCode = await main();

@@ -1,6 +1,6 @@
 import { BlockError } from '../../base/block-error.ts';
 import { PAGE_BYTES } from '../../base/units.ts';
-import { Iovec } from '../../iter/iovec.ts';
+import { ADDRESS_END, type Iovec } from '../../iter/iovec.ts';
 import { MappedSpace } from '../../memory/address-space.ts';
 import type { Arena } from '../../memory/arena.ts';
 import { REGION_FRAMES } from '../../memory/region.unsafe.ts';
@@ -45,16 +45,14 @@ export class CaseMemory {
     this.#arena = arena;
   }
 
-  /** Maps `vectors` at addresses of their own and returns them as the columns of an iterator. */
-  mapVectors(vectors: readonly IovRecord[]): Iovec {
+  /**
+   * Maps `vectors` at addresses of their own and imports them into `iovec` as a system call would:
+   * bytes, or -EFAULT for an address that no program has.
+   */
+  mapVectors(vectors: readonly IovRecord[], iovec: Iovec): number {
     const bases = vectors.map((vector) => this.#mapVector(vector));
-    const iovec = new Iovec();
     const lens = vectors.map((vector) => vector.length);
-    const bytes = iovec.importRanges(bases, lens, vectors.length);
-    if (bytes >= 0) return iovec;
-    throw BlockError.fromErrno(bytes, {
-      reason: 'the record has vectors that no program can have',
-    });
+    return iovec.importRanges(bases, lens, vectors.length);
   }
 
   /** The pages under `vector`, one by one, as page numbers of this process. */
@@ -76,10 +74,14 @@ export class CaseMemory {
   }
 
   #mapVector(vector: IovRecord): number {
+    if (vector.kind === 'null') return vector.offset; // Nothing is ever mapped in the first page.
+    if (vector.kind === 'kernel-address') return ADDRESS_END + vector.offset;
     const first = this.#nextAddress;
     const pages = this.claimPages(vector);
+    const readOnly = vector.kind === 'readonly';
     pages.forEach((page, index) => {
-      this.space.map(first + index * PAGE_BYTES, page);
+      // Without access or without a mapping: both fault, and nobody can tell which it is.
+      if (index !== vector.holePage) this.space.map(first + index * PAGE_BYTES, page, { readOnly });
     });
     // One page stays unmapped between two vectors: a walk beyond the end of one must fault.
     this.#nextAddress += (Math.max(pages.length, 1) + 1) * PAGE_BYTES;

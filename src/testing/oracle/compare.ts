@@ -41,9 +41,9 @@ function listOf(field: Field, outcome: Outcome): string[] {
     case 'result':
       return [resultKey(outcome.result)];
     case 'bios':
-      return outcome.bios
-        .filter((bio) => bio.fromPageCache !== true)
-        .map(({ op, sector, bytes, vecs }) => JSON.stringify([op, sector, bytes, vecs]));
+      return outcome.bios.map(({ op, sector, bytes, vecs }) =>
+        JSON.stringify([op, sector, bytes, vecs]),
+      );
     case 'splits':
       return outcome.events.filter((event) => event.startsWith('split '));
     case 'merges':

@@ -1,5 +1,6 @@
 import type { Profile } from '../../limits/profile.ts';
 import { type Comparison, compareOutcomes, type Difference } from './compare.ts';
+import { directPart } from './direct-part.ts';
 import { type Replayed, Replayer } from './replay.ts';
 import { ruleFor } from './rules.ts';
 import {
@@ -61,7 +62,7 @@ function judgeCase(
   if (one.result === undefined) {
     return { one, verdict: { kind: 'not-covered', why: 'no recorded result' }, ours };
   }
-  const comparison = compareOutcomes(one, ours);
+  const comparison = compareOutcomes(directPart(one), ours);
   const unsafe = ours.cutsBelowBlock ? unsafety(replayer.run(one, device, strict(profile))) : [];
   if (unsafe.length > 0) return { one, verdict: { kind: 'differ', differences: unsafe }, ours };
   return { one, verdict: verdictOn(one, file, comparison, ours), ours };

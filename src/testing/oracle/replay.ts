@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.ts';
 import { PAGE_BYTES } from '../../base/units.ts';
 import { BioPool } from '../../bio/bio-pool.ts';
 import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
+import { Iovec } from '../../iter/iovec.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { Arena } from '../../memory/arena.ts';
 import { BlockQueue } from '../../queue/block-queue.ts';
@@ -114,16 +115,20 @@ function resultOf(
 }
 
 function transferResult(one: TransferCase, file: DirectFile, memory: CaseMemory): ResultRecord {
-  const iter = userIter(one.op, one.iov, memory);
-  const bytes = file.transfer(iter, one.fileOffset, (one.rwf & RWF_NOWAIT) !== 0);
+  const iter = new IovIter();
+  const imported = importUser(iter, one.op, one.iov, memory);
+  const nowait = (one.rwf & RWF_NOWAIT) !== 0;
+  const bytes = imported < 0 ? imported : file.transfer(iter, one.fileOffset, nowait);
   return bytes < 0 ? { ret: -1, errno: -bytes } : { ret: bytes, errno: 0 };
 }
 
 function aioResult(one: AioCase, file: DirectFile, memory: CaseMemory): ResultRecord {
-  const iocbs = one.submits.map((submit) => ({
-    iter: userIter(submit.op, submit.iov, memory),
-    position: submit.fileOffset,
-  }));
+  const iocbs = one.submits.map((submit) => {
+    const iter = new IovIter();
+    const imported = importUser(iter, submit.op, submit.iov, memory);
+    assert(imported >= 0, 'replay: an iocb with vectors that no program can have');
+    return { iter, position: submit.fileOffset };
+  });
   const results = file.submitAll(iocbs);
   return { ret: iocbs.length, errno: 0, results };
 }
@@ -144,10 +149,17 @@ function fixedResult(
   return { res: file.transferFixed(iter, one.fileOffset) };
 }
 
-function userIter(op: 'read' | 'write', vectors: TransferCase['iov'], memory: CaseMemory): IovIter {
-  const iter = new IovIter();
-  iter.initUser(directionOf(op), memory.space, memory.mapVectors(vectors));
-  return iter;
+/** Arms `iter` with `vectors`: bytes, or the errno with which a system call refuses them. */
+function importUser(
+  iter: IovIter,
+  op: 'read' | 'write',
+  vectors: TransferCase['iov'],
+  memory: CaseMemory,
+): number {
+  const iovec = new Iovec();
+  const bytes = memory.mapVectors(vectors, iovec);
+  if (bytes >= 0) iter.initUser(directionOf(op), memory.space, iovec);
+  return bytes;
 }
 
 function directionOf(op: 'read' | 'write'): IterDirection {

@@ -10,7 +10,7 @@ export type PageRuns = readonly (readonly [pfn: number, count: number])[];
 
 /** One vector of the program. */
 export interface IovRecord {
-  /** 'pool' and 'anon': single pages; 'huge': folios of 2 MiB; the others fault. */
+  /** One of `KINDS`. */
   readonly kind: string;
   /** Its address modulo 4096. */
   readonly offset: number;
@@ -151,19 +151,27 @@ export function vectorsOf(one: CaseRecord): readonly IovRecord[] {
   return 'iov' in one ? one.iov : [];
 }
 
-const PRESENT_KINDS: readonly string[] = ['pool', 'huge', 'anon'];
+/**
+ * 'pool' and 'anon': single pages; 'huge': folios of 2 MiB; 'readonly': mapped for reading only.
+ * The others have a page that is absent (`holePage`), or none: 'null' is address 0, and
+ * 'kernel-address' lies beyond what a program can have.
+ */
+const KINDS: readonly string[] = [
+  'pool',
+  'huge',
+  'anon',
+  'anon-unmapped',
+  'readonly',
+  'null',
+  'kernel-address',
+];
 
-/** Why no replay stands for the case, or null. Integrity and faults come with later issues. */
+/** Why no replay stands for the case, or null. Integrity comes with a later issue. */
 export function whyNotCovered(one: CaseRecord, device: DeviceRecord): string | null {
   if (!isReplayable(one)) return `op ${one.op}`;
   if (device.limits.integrity !== null) return 'integrity device';
-  if (vectorsOf(one).some(mayFault)) return 'faulting memory';
-  return null;
-}
-
-/** After a fault the kernel goes on through the page cache, which is not this library's. */
-function mayFault(vector: IovRecord): boolean {
-  return vector.holePage !== undefined || !PRESENT_KINDS.includes(vector.kind);
+  const strange = vectorsOf(one).find(({ kind }) => !KINDS.includes(kind));
+  return strange === undefined ? null : `memory of kind ${strange.kind}`;
 }
 
 export function isReplayable(one: CaseRecord): one is ReplayableCase {

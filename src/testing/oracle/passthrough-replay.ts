@@ -1,0 +1,323 @@
+import { assert } from '../../base/assert.ts';
+import { Errno } from '../../base/errno.ts';
+import { PAGE_BYTES } from '../../base/units.ts';
+import { type Bio, BioState } from '../../bio/bio.ts';
+import { BioOp } from '../../bio/bio-op.ts';
+import { BioPool } from '../../bio/bio-pool.ts';
+import { SegmentWalk } from '../../dma/segment-walk.ts';
+import { Iovec } from '../../iter/iovec.ts';
+import type { Limits } from '../../limits/limits.ts';
+import type { Profile } from '../../limits/profile.ts';
+import { type BioChain, PassthroughChain } from '../../map/passthrough/bio-chain.ts';
+import { mapUserIo, type UserBuffer } from '../../map/passthrough/map-user-io.ts';
+import {
+  type FolioSource,
+  MapOutcome,
+  PassthroughContext,
+} from '../../map/passthrough/passthrough-context.ts';
+import { SgCommand, SgDirection } from '../../map/passthrough/sg-command.ts';
+import { unmapUser } from '../../map/passthrough/unmap-user.ts';
+import { copyOf } from '../../map/passthrough/user-copy.ts';
+import { type MapReason, Verdict } from '../../map/verdict.ts';
+import { Access } from '../../memory/address-space.ts';
+import { Arena } from '../../memory/arena.ts';
+import { copyIn, copyOut } from '../../memory/copy.ts';
+import { CaseMemory } from './case-memory.ts';
+import type {
+  MapCase,
+  MappedRequestRecord,
+  NvmeCase,
+  PassthroughCase,
+  PassthroughOutcome,
+  SgioCase,
+} from './passthrough-schema.ts';
+import { recordedDevice } from './recorded-device.ts';
+import { RecordedPages } from './recorded-pages.ts';
+import type { CaseRecord, DeviceRecord, IovRecord } from './schema.ts';
+
+const SG_FLAG_DIRECT_IO = 1;
+/** Above it an import fails (Linux: UIO_MAXIOV). */
+const VECTORS_MAX = 1024;
+const SPARE_BYTES = 64 * 2 ** 20;
+const FRAMES_UNIT = 1024;
+
+/** What this library makes of a case. */
+export interface PassthroughReplayed extends PassthroughOutcome {
+  readonly verdict: Verdict;
+  readonly reason: MapReason;
+  /** What is wrong with the bytes: of the device for a write, of the program for a read. */
+  readonly wrongBytes: string | null;
+}
+
+/** A command under way: what stands between its mapping and its end. */
+interface Started {
+  readonly result: number;
+  readonly chain: BioChain;
+  readonly outcome: MapOutcome;
+  /** Unmaps. */
+  finish(): number;
+}
+
+/**
+ * Runs recorded passthrough requests through `map/passthrough`, against a device that is played.
+ */
+export class PassthroughReplayer {
+  readonly #arena: Arena;
+  readonly #spare = new Arena({ label: 'oracle spare', maxBytes: SPARE_BYTES, places: false });
+  readonly #bios = new BioPool({ bios: 64, rows: 64 * 256 });
+
+  constructor(cases: readonly PassthroughCase[]) {
+    const maxBytes = framesOf(cases) * PAGE_BYTES;
+    this.#arena = new Arena({ label: 'oracle', maxBytes, places: false });
+  }
+
+  /**
+   * Under the rules of a kernel it copies through the recorded pages, under ours through chunks.
+   */
+  run(one: PassthroughCase, record: DeviceRecord, profile: Profile): PassthroughReplayed {
+    const { limits } = recordedDevice(record, profile);
+    using memory = new CaseMemory(this.#arena);
+    using recorded = new RecordedPages(this.#arena, this.#spare, one.request);
+    const ours = profile.name === 'biovec';
+    const folios: FolioSource = ours ? this.#spare : recorded;
+    const context = new PassthroughContext({ limits, folios, bios: this.#bios, profile });
+    const iovec = new Iovec();
+    const addresses = memory.mapVectors(bufferOf(one), iovec);
+    const imported = vectorsOf(one) > VECTORS_MAX ? -Errno.EINVAL : addresses;
+    if (addresses >= 0) fillUser(memory, iovec);
+    const buffer = { space: memory.space, iovec, imported };
+    const started = start(one, buffer, context, recorded);
+    const outcome = this.#end(one, started, limits, memory, iovec);
+    context.assertNothingOutstanding();
+    this.#arena.assertNothingOutstanding({ buffers: false });
+    return outcome;
+  }
+
+  #end(
+    one: PassthroughCase,
+    started: Started,
+    limits: Limits,
+    memory: CaseMemory,
+    iovec: Iovec,
+  ): PassthroughReplayed {
+    const { result, chain, outcome } = started;
+    const { verdict, reason } = outcome;
+    if (result !== 0) {
+      const decision = 'error' as const;
+      return { verdict, reason, result, unmapResult: 0, decision, request: null, wrongBytes: null };
+    }
+    const request = describe(chain, limits, this.#arena.region.firstPage);
+    const isCopied = verdict === Verdict.COPY;
+    const decision = chain.bio === null ? 'none' : isCopied ? 'copy' : 'map';
+    const user = userBytes(memory, iovec, chain.bytes);
+    const isComparable = user !== null && !hasAliases(one);
+    const device = isComparable ? play(chain, user) : null;
+    endBios(chain);
+    const unmapResult = started.finish();
+    let wrongBytes: string | null = null;
+    if (isComparable && device !== null && chain.op === BioOp.WRITE && !isEqual(device, user)) {
+      wrongBytes = 'the device got other bytes';
+    }
+    if (isComparable && device !== null && chain.op === BioOp.READ && unmapResult === 0) {
+      const bytes = device.length - residualOf(one);
+      const after = userBytes(memory, iovec, bytes);
+      const isSame = after !== null && isEqual(after, device.subarray(0, bytes));
+      if (!isSame) wrongBytes = 'the program got other bytes';
+    }
+    return { verdict, reason, result, unmapResult, decision, request, wrongBytes };
+  }
+
+  [Symbol.dispose](): void {
+    this.#arena[Symbol.dispose]();
+    this.#spare[Symbol.dispose]();
+  }
+}
+
+function framesOf(cases: readonly PassthroughCase[]): number {
+  let most = FRAMES_UNIT;
+  for (const one of cases) {
+    for (const vector of one.iov) {
+      for (const [pfn, count] of vector.pages) most = Math.max(most, pfn + count);
+    }
+    for (const { vecs } of one.request?.bios ?? []) {
+      for (const [pfn, offset, bytes] of vecs) {
+        most = Math.max(most, pfn + Math.ceil((offset + bytes) / PAGE_BYTES));
+      }
+    }
+  }
+  return Math.ceil(most / FRAMES_UNIT) * FRAMES_UNIT;
+}
+
+/** The memory as it is named: one buffer is as long as the command says, whatever lies there. */
+function bufferOf(one: PassthroughCase): readonly IovRecord[] {
+  const isVector = one.op === 'sgio' ? one.iovecCount > 0 : one.vec;
+  const [first] = one.iov;
+  if (isVector || first === undefined) return one.iov;
+  const length = one.op === 'sgio' ? one.dxferLen : one.op === 'map' ? one.bufLen : one.dataLen;
+  return [{ ...first, length }];
+}
+
+/** Bytes that the device did not transfer: a status of the record. */
+function residualOf(one: PassthroughCase): number {
+  return one.op === 'sgio' ? one.result.resid : 0;
+}
+
+function vectorsOf(one: PassthroughCase): number {
+  if (one.op === 'map') return one.vec ? one.niov : 1;
+  return one.op === 'sgio' ? one.iovecCount : one.iov.length;
+}
+
+type Imported = Pick<UserBuffer, 'space' | 'iovec' | 'imported'>;
+
+function start(
+  one: PassthroughCase,
+  buffer: Imported,
+  context: PassthroughContext,
+  recorded: RecordedPages,
+): Started {
+  switch (one.op) {
+    case 'map':
+      return startIo(one, buffer, one.vec, one.bufLen, one.checkCount !== 0, context);
+    case 'nvme':
+      return startNvme(one, buffer, context);
+    case 'sgio':
+      return startSg(one, buffer, context, recorded);
+  }
+}
+
+function startIo(
+  one: MapCase | NvmeCase,
+  imported: Imported,
+  isVector: boolean,
+  bytes: number,
+  needsBytes: boolean,
+  context: PassthroughContext,
+): Started {
+  const chain = new PassthroughChain(one.write ? BioOp.WRITE : BioOp.READ);
+  const outcome = new MapOutcome();
+  const buffer = { ...imported, isVector, bytes };
+  const result = mapUserIo(chain, buffer, { context, outcome, needsBytes });
+  const finish = (): number => unmapUser(chain.bio, context, { transferredBytes: chain.bytes });
+  return { result, chain, outcome, finish };
+}
+
+/** A pointer of 0 is a command without data. Linux: nvme_map_user_request(). */
+function startNvme(one: NvmeCase, imported: Imported, context: PassthroughContext): Started {
+  const bytes = one.iov[0]?.kind === 'null' ? 0 : one.dataLen;
+  return startIo(one, imported, one.vec && bytes > 0, bytes, false, context);
+}
+
+function startSg(
+  one: SgioCase,
+  imported: Imported,
+  context: PassthroughContext,
+  recorded: RecordedPages,
+): Started {
+  const command = new SgCommand(context, one.via === 'sg' ? recorded : null);
+  const isNull = one.iov[0]?.kind === 'null';
+  const result = command.start({
+    direction: one.write ? SgDirection.TO_DEVICE : SgDirection.FROM_DEVICE,
+    buffer: { ...imported, isVector: one.iovecCount > 0, bytes: one.dxferLen },
+    address: isNull ? 0 : imported.iovec.base[0],
+    wantsDirect: (one.sgFlags & SG_FLAG_DIRECT_IO) !== 0,
+  });
+  const { chain, outcome } = command;
+  const finish = (): number => command.finish(chain.bytes - residualOf(one));
+  return { result, chain, outcome, finish };
+}
+
+function describe(chain: BioChain, limits: Limits, firstPage: number): MappedRequestRecord {
+  const bios: MappedRequestRecord['bios'][number][] = [];
+  for (let bio: Bio | null = chain.bio; bio !== null; bio = bio.next) {
+    const { page, offset, len } = bio.table;
+    const vecs = Array.from({ length: bio.vcnt }, (_, i) => {
+      const row = (bio as Bio).first + i;
+      return [page[row] - firstPage, offset[row], len[row]];
+    });
+    bios.push({ bytes: bio.size, copied: copyOf(bio) !== null, vecs });
+  }
+  const walk = new SegmentWalk();
+  const sg: number[][] = [];
+  walk.start(chain.bio, limits, 'bios');
+  while (walk.next()) sg.push([walk.addr - firstPage * PAGE_BYTES, walk.len]);
+  return { bytes: chain.bytes, nrPhysSegments: chain.segments, bios, sg };
+}
+
+/** The device's part: what it read, or what it wrote. */
+function play(chain: BioChain, user: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(user.length);
+  if (chain.op === BioOp.READ) for (let i = 0; i < bytes.length; i++) bytes[i] = (i * 7 + 3) & 255;
+  let at = 0;
+  for (let bio: Bio | null = chain.bio; bio !== null; bio = bio.next) {
+    const { page, offset, len } = bio.table;
+    for (let row = bio.first; row < bio.first + bio.vcnt; row++) {
+      if (chain.op === BioOp.READ) copyIn(page[row], offset[row], bytes, at, len[row]);
+      else copyOut(bytes, at, page[row], offset[row], len[row]);
+      at += len[row];
+    }
+  }
+  return bytes;
+}
+
+function endBios(chain: BioChain): void {
+  for (let bio: Bio | null = chain.bio; bio !== null; bio = bio.next) bio.state = BioState.ENDED;
+}
+
+type PieceVisitor = (page: number, offset: number, len: number, at: number) => void;
+
+/** Walks the first `bytes` of the program's memory; false when it cannot see them all. */
+function walkUser(memory: CaseMemory, iovec: Iovec, bytes: number, visit: PieceVisitor): boolean {
+  let at = 0;
+  for (let row = 0; row < iovec.rows && at < bytes; row++) {
+    const want = Math.min(iovec.len[row], bytes - at);
+    for (let done = 0; done < want; ) {
+      const addr = iovec.base[row] + done;
+      const page = memory.space.pageAt(addr, Access.READ);
+      if (page < 0) return false;
+      const offset = addr % PAGE_BYTES;
+      const len = Math.min(PAGE_BYTES - offset, want - done);
+      visit(page, offset, len, at + done);
+      done += len;
+    }
+    at += want;
+  }
+  return at === bytes;
+}
+
+/** The program's bytes as it sees them; null where it cannot. */
+function userBytes(memory: CaseMemory, iovec: Iovec, bytes: number): Uint8Array | null {
+  const out = new Uint8Array(bytes);
+  const isSeen = walkUser(memory, iovec, bytes, (page, offset, len, at) => {
+    copyOut(out, at, page, offset, len);
+  });
+  return isSeen ? out : null;
+}
+
+/** Every page gets bytes of its own, as far as the program has memory. */
+function fillUser(memory: CaseMemory, iovec: Iovec): void {
+  walkUser(memory, iovec, iovec.totalBytes, (page, offset, len) => {
+    const bytes = new Uint8Array(len).map((_, i) => (page * 31 + offset + i) & 255);
+    copyIn(page, offset, bytes, 0, len);
+  });
+}
+
+/** One page under two vectors: what a read leaves there is not determined. */
+function hasAliases(one: PassthroughCase): boolean {
+  const frames = one.iov.flatMap(({ pages }) =>
+    pages.flatMap(([pfn, count]) => Array.from({ length: count }, (_, i) => pfn + i)),
+  );
+  return new Set(frames).size < frames.length;
+}
+
+function isEqual(left: Uint8Array, right: Uint8Array): boolean {
+  return Buffer.compare(left, right) === 0;
+}
+
+/** The cases of `file` as this replay reads them. */
+export function passthroughCases(cases: readonly CaseRecord[]): readonly PassthroughCase[] {
+  assert(
+    cases.every(({ op }) => op === 'map' || op === 'sgio' || op === 'nvme'),
+    'passthrough: a record of another topic',
+  );
+  return cases as unknown as readonly PassthroughCase[];
+}
