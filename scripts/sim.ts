@@ -1,97 +1,71 @@
-// `npm run sim -- --seeds N [--seed FIRST] [--steps N]`: the real path over a simulated disk.
-// `--mutant NAME` plants a bug, to see it found.
+// `npm run sim -- --seeds N [--seed FIRST] [--steps N]`: the real path in simulated worlds.
+// `--canaries` plants bugs and finds them, `--provenance` counts what page flags would get wrong.
 
-import { parseArgs } from 'node:util';
-import {
-  runSeed,
-  SIM_MUTANTS,
-  type SimMutant,
-  type SimReport,
-} from '../src/testing/simulator/sim-world.ts';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { WorldSettings } from '../src/testing/simulator/world.ts';
+import { runCanaries } from './sim/canary-run.ts';
+import { runJob, type SeedJob, type SeedResult } from './sim/job.ts';
+import { printMaybes, printTally, SimTotals } from './sim/print.ts';
+import { readSettings, type Settings } from './sim/settings.ts';
+import { runOnWorkers } from './sim/workers.ts';
 
-const USAGE = 'usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--mutant NAME]\n';
-const SEEDS_DEFAULT = 50;
-const STEPS_DEFAULT = 1000;
+const SEEDS_FOLDER = join(import.meta.dirname, '..', 'test', 'seeds');
+/** Fewer are not worth the start of processes. */
+const SEEDS_ALONE = 4;
 
-interface Settings {
-  readonly seeds: number;
-  readonly first: number;
-  readonly steps: number;
-  readonly mutant: SimMutant | undefined;
-}
-
-/** Null after bad usage, with a sentence on stderr. */
-function readSettings(args: string[]): Settings | null {
-  try {
-    const { values } = parseArgs({
-      args,
-      options: {
-        seeds: { type: 'string' },
-        seed: { type: 'string' },
-        steps: { type: 'string' },
-        mutant: { type: 'string' },
-      },
-    });
-    return {
-      // A seed alone replays that one.
-      seeds: readCount('--seeds', values.seeds, values.seed === undefined ? SEEDS_DEFAULT : 1, 1),
-      first: readCount('--seed', values.seed, 1, 0),
-      steps: readCount('--steps', values.steps, STEPS_DEFAULT, 1),
-      mutant: readMutant(values.mutant),
-    };
-  } catch (error) {
-    process.stderr.write(`sim: ${error instanceof Error ? error.message : error}\n${USAGE}`);
-    return null;
-  }
-}
-
-function readCount(
-  name: string,
-  text: string | undefined,
-  fallback: number,
-  least: number,
-): number {
-  if (text === undefined) return fallback;
-  const count = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= least) return count;
-  throw new Error(`${name} is '${text}', but must be a whole number from ${least}`);
-}
-
-function readMutant(text: string | undefined): SimMutant | undefined {
-  if (text === undefined) return undefined;
-  const mutant = SIM_MUTANTS.find((name) => name === text);
-  if (mutant !== undefined) return mutant;
-  throw new Error(`--mutant is '${text}', but must be one of ${SIM_MUTANTS.join(', ')}`);
-}
-
-function printFailure({ seed, steps: at, failure }: SimReport, settings: Settings): void {
-  const mutant = settings.mutant === undefined ? '' : ` --mutant ${settings.mutant}`;
-  const replay = `npm run sim -- --seed ${seed} --steps ${settings.steps}${mutant}`;
-  const stack = failure?.stack?.split('\n').slice(1, 6).join('\n') ?? '';
-  process.stdout.write(`seed ${seed} failed at step ${at}: ${failure?.message}\n${stack}\n`);
-  process.stdout.write(`replay: ${replay}\n`);
-}
-
-async function main(settings: Settings): Promise<number> {
-  const { seeds, first, steps, mutant } = settings;
-  const shows = process.stdout.isTTY === true;
-  let stepsRun = 0;
-  let failures = 0;
+function* jobsOf(settings: Settings): Generator<SeedJob> {
+  const { first, seeds, steps, world, mutant, history } = settings;
+  const provenance: WorldSettings = settings.provenance ? { provenance: 'on' } : {};
   for (let seed = first; seed < first + seeds; seed++) {
-    const report = await runSeed({ seed, steps, mutant });
-    stepsRun += report.steps;
-    if (shows) process.stdout.write('\r\x1b[K');
-    if (report.failure !== null) {
-      failures++;
-      printFailure(report, settings);
-    }
-    const done = seed - first + 1;
-    if (shows) process.stdout.write(`${done} of ${seeds} seeds, ${failures} failures`);
+    const record = history && seeds === 1;
+    const kind = settings.provenance ? 'path' : world;
+    yield { seed, steps, world: kind, mutant, settings: provenance, record, shrinks: true };
   }
+}
+
+function printFailure(result: SeedResult, settings: Settings): void {
+  const { seed, steps, message, stack, history } = result;
+  const mutant = settings.mutant === undefined ? '' : ` --mutant ${settings.mutant}`;
+  const world = settings.world === undefined ? '' : ` --world ${settings.world}`;
+  const replay = `npm run sim -- --seed ${seed} --steps ${settings.steps}${world}${mutant}`;
+  process.stdout.write(`seed ${seed} failed at step ${steps}: ${message}\n${stack}\n`);
+  process.stdout.write(`replay: ${replay}\n`);
+  if (history === null) return;
+  process.stdout.write(`shrunk to:\n${history}`);
+  if (settings.keep === undefined) return;
+  mkdirSync(SEEDS_FOLDER, { recursive: true });
+  writeFileSync(join(SEEDS_FOLDER, `${settings.keep}.txt`), history);
+  process.stdout.write(`kept as test/seeds/${settings.keep}.txt\n`);
+}
+
+async function runSeeds(settings: Settings): Promise<number> {
+  const totals = new SimTotals();
+  const shows = process.stdout.isTTY === true;
+  const started = performance.now();
+  const take = (result: SeedResult): boolean => {
+    totals.add(result);
+    if (shows) process.stdout.write('\r\x1b[K');
+    if (settings.history) process.stdout.write(`${result.lines.join('\n')}\n`);
+    if (result.message !== null) printFailure(result, settings);
+    if (shows) process.stdout.write(`${totals.seeds} seeds, ${totals.failures} failures`);
+    return true;
+  };
+  if (settings.seeds < SEEDS_ALONE || settings.mutant !== undefined) {
+    for (const job of jobsOf(settings)) take(await runJob(job));
+  } else {
+    await runOnWorkers(jobsOf(settings), { workers: settings.workers }, take);
+  }
+  const seconds = (performance.now() - started) / 1000;
   if (shows) process.stdout.write('\r\x1b[K');
-  process.stdout.write(`seeds run: ${seeds}, steps: ${stepsRun}, failures: ${failures}\n`);
-  return failures === 0 ? 0 : 1;
+  printTally(totals, seconds, settings.provenance ? 'provenance: ' : '');
+  const isLong = totals.steps >= 1_000_000;
+  const unseen = settings.mutant === undefined ? printMaybes(totals, isLong) : 0;
+  const { seeds, steps, failures } = totals;
+  process.stdout.write(`seeds run: ${seeds}, steps: ${steps}, failures: ${failures}\n`);
+  return failures === 0 && (unseen === 0 || !isLong) ? 0 : 1;
 }
 
 const settings = readSettings(process.argv.slice(2));
-process.exitCode = settings === null ? 2 : await main(settings);
+if (settings === null) process.exitCode = 2;
+else process.exitCode = await (settings.canaries ? runCanaries(settings) : runSeeds(settings));

@@ -18,6 +18,10 @@ export interface FaultRates {
   readonly fewer: number;
   /** Takes a hundred times as long, so that others overtake it. */
   readonly slow: number;
+  /** Of the writes: lands at another place of the disk. Default 0. */
+  readonly misdirect?: number;
+  /** Of the writes: a bit of what was written flips later. Default 0. */
+  readonly rot?: number;
   /** Nanoseconds, both ends included. */
   readonly delayNs: readonly [least: number, most: number];
 }
@@ -54,6 +58,8 @@ export class Fate {
   bytes = 0;
   /** A failed write changes bytes behind the reported ones too. */
   isTorn = false;
+  isMisdirected = false;
+  rots = false;
   /** From acceptance until the bytes have moved, and from then until it is finished. */
   moveNs = 0;
   finishNs = 0;
@@ -68,14 +74,24 @@ export class FaultPlan {
   /** How many requests got a fate other than success. */
   injected = 0;
   readonly #random: SeededRandom;
-  readonly #rates: FaultRates;
+  #rates: FaultRates;
   readonly #rules: readonly FaultRule[];
   readonly #counts = new Map<BioOp | 'all', number>();
 
-  constructor(seed: number, rates: FaultRates = NO_FAULTS, rules: readonly FaultRule[] = []) {
-    this.#random = new SeededRandom(seed);
+  /** `seed`: of its own numbers, or numbers that the whole world draws from. */
+  constructor(
+    seed: number | SeededRandom,
+    rates: FaultRates = NO_FAULTS,
+    rules: readonly FaultRule[] = [],
+  ) {
+    this.#random = typeof seed === 'number' ? new SeededRandom(seed) : seed;
     this.#rates = rates;
     this.#rules = rules;
+  }
+
+  /** Nothing goes wrong from now on. */
+  heal(): void {
+    this.#rates = NO_FAULTS;
   }
 
   /** How many of `count` a submit takes. Progress: at least one when nothing is in flight. */
@@ -99,6 +115,9 @@ export class FaultPlan {
     fate.status = 0;
     fate.bytes = request.bytes;
     fate.isTorn = false;
+    const spoils = request.op === BioOp.WRITE && rates.misdirect !== undefined;
+    fate.isMisdirected = spoils && random.chance(rates.misdirect ?? 0);
+    fate.rots = spoils && random.chance(rates.rot ?? 0);
     const [least, most] = rates.delayNs;
     const factor = random.chance(rates.slow) ? SLOW_FACTOR : 1;
     fate.moveNs = random.between(least, most) * factor;

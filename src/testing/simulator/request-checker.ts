@@ -158,6 +158,11 @@ function piecesOf(bio: Bio, limits: Limits, options: CheckOptions): Piece[] {
     let bytes = Math.min(bio.table.len[row] - skip, left);
     if (!(bytes > 0)) return pieces; // Beyond the table; the sum tells.
     skip = 0;
+    // A device does not see how memory is held: what only the hold keeps apart is one range.
+    while (bytes < left && isHeldApart(bio, row, addr + bytes)) {
+      row++;
+      bytes = Math.min(bytes + bio.table.len[row], left);
+    }
     left -= bytes;
     for (let isCut = false; bytes > 0; isCut = true) {
       const toWindow = window - (addr % window);
@@ -170,4 +175,13 @@ function piecesOf(bio: Bio, limits: Limits, options: CheckOptions): Piece[] {
     }
   }
   return pieces;
+}
+
+const REGION_BYTES = 2 ** 32;
+
+/** True when the next row starts at `end`, in the same region, and is let go in another way. */
+function isHeldApart(bio: Bio, row: number, end: number): boolean {
+  const { page, offset, hold } = bio.table;
+  if (hold[row + 1] === hold[row] || end % REGION_BYTES === 0) return false;
+  return page[row + 1] * 4096 + offset[row + 1] === end;
 }

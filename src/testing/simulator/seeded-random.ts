@@ -15,8 +15,34 @@ export class SeededRandom {
     this.#a = seed >>> 0;
     this.#b = Math.floor(seed / 2 ** 32) >>> 0;
     this.#c = 0x9e3779b9;
-    // The first numbers of neighbouring seeds are alike; twelve rounds part them.
-    for (let i = 0; i < 12; i++) this.uint32();
+    this.#mix();
+  }
+
+  /** Starts the numbers of step `index` of `seed` anew, so that no step depends on another's. */
+  reseed(seed: number, index: number): void {
+    this.#a = seed >>> 0;
+    this.#b = index >>> 0;
+    this.#c = 0x9e3779b9 ^ Math.floor(seed / 2 ** 32);
+    this.#counter = 1;
+    this.#mix();
+  }
+
+  /** The first numbers of neighbouring seeds are alike; twelve rounds part them. */
+  #mix(): void {
+    let a = this.#a;
+    let b = this.#b;
+    let c = this.#c;
+    // As `uint32`, in locals: a world does this twice a step.
+    for (let counter = 1; counter <= 12; counter++) {
+      const sum = (a + b + counter) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + sum) | 0;
+    }
+    this.#a = a >>> 0;
+    this.#b = b >>> 0;
+    this.#c = c;
+    this.#counter = 13;
   }
 
   uint32(): number {

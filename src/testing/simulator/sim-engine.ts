@@ -33,6 +33,12 @@ export interface SimEngineOptions {
   readonly sizeBytes: number;
   readonly depth: number;
   readonly plan?: FaultPlan | undefined;
+  /** Instead of numbers of its own, those of the world. */
+  readonly random?: SeededRandom | undefined;
+  /** The disk spoils bytes [start, start + bytes) on purpose: a judge must not blame the path. */
+  readonly onSpoil?: ((start: number, bytes: number) => void) | undefined;
+  /** A request begins (accepted), or the device has touched its memory (moved). */
+  readonly onTouch?: ((request: Request, isMoved: boolean) => void) | undefined;
   /** From the `mutantFrom`-th request on. */
   readonly mutant?: EngineMutant | undefined;
   readonly mutantFrom?: number | undefined;
@@ -44,6 +50,7 @@ export interface SimEngineOptions {
 //   status     Int32    errno   what it will be completed with
 //   bytes      Float64  bytes   that will be moved and reported
 //   isTorn     Uint8    bool
+//   spoils     Uint8    bits    1: misdirected, 2: rots
 
 const SlotState = { FREE: 0, ACCEPTED: 1, MOVED: 2 } as const;
 
@@ -67,6 +74,7 @@ export class SimEngine implements Engine {
   #status = new Int32Array(0);
   #bytes = new Float64Array(0);
   #isTorn = new Uint8Array(0);
+  #spoils = new Uint8Array(0);
   #finishNs = new Float64Array(0);
   /** Accepted and not reaped. */
   #inFlight = 0;
@@ -80,7 +88,7 @@ export class SimEngine implements Engine {
     const { limits, depth, seed } = options;
     this.#options = options;
     this.#clock = options.clock;
-    this.#random = new SeededRandom(seed);
+    this.#random = options.random ?? new SeededRandom(seed);
     this.plan = options.plan ?? new FaultPlan(seed);
     this.medium = new SimMedium(options.sizeBytes);
     // Twice as long: a mutant may complete twice, and the judge shall see it, not an assertion.
@@ -113,6 +121,7 @@ export class SimEngine implements Engine {
     this.#status = new Int32Array(table.depth);
     this.#bytes = new Float64Array(table.depth);
     this.#isTorn = new Uint8Array(table.depth);
+    this.#spoils = new Uint8Array(table.depth);
     this.#finishNs = new Float64Array(table.depth);
   }
 
@@ -154,10 +163,12 @@ export class SimEngine implements Engine {
     this.#status[slot] = range === 0 ? fate.status : range;
     this.#bytes[slot] = range === 0 ? this.#within(request, fate.bytes) : 0;
     this.#isTorn[slot] = range === 0 && fate.isTorn ? 1 : 0;
+    this.#spoils[slot] = (fate.isMisdirected ? 1 : 0) | (fate.rots ? 2 : 0);
     this.#finishNs[slot] = fate.finishNs;
     this.#inFlight++;
     this.#accepted++;
     this.#clock.schedule(fate.moveNs, this.#move, tag);
+    this.#options.onTouch?.(request, false);
     return 0;
   }
 
@@ -204,13 +215,16 @@ export class SimEngine implements Engine {
     const table = this.#table as RequestTable;
     const request = table.get(tag);
     if (!this.#isMutant('lost-write') || request.op !== BioOp.WRITE) this.#run(request, slot);
+    this.#options.onTouch?.(request, true);
     this.#clock.schedule(this.#finishNs[slot] as number, this.#finish, tag);
   };
 
   #run(request: Request, slot: number): void {
     const bytes = this.#bytes[slot] as number;
     if (opHasData(request.op)) {
-      this.#transfer(request, bytes);
+      const shift = this.#shift(request, slot, bytes);
+      this.#transfer(request, bytes, shift);
+      if ((this.#spoils[slot] & 2) !== 0 && bytes > 0) this.#rot(request, bytes);
       if (this.#isTorn[slot] === 1) this.#tear(request, bytes);
     } else if (this.#status[slot] === 0 && request.op !== BioOp.FLUSH) {
       for (let bio: Bio | null = request.bio; bio !== null; bio = bio.next) {
@@ -219,9 +233,28 @@ export class SimEngine implements Engine {
     }
   }
 
-  #transfer(request: Request, bytes: number): void {
-    const cursor = this.#cursor;
+  /** How far from its place a write lands: 0, unless it is misdirected. */
+  #shift(request: Request, slot: number, bytes: number): number {
     const start = request.sector * SECTOR_BYTES;
+    const block = this.info.limits.logical_block_size;
+    const places = Math.floor((this.sizeBytes() - bytes) / block);
+    if ((this.#spoils[slot] & 1) === 0 || bytes === 0 || places < 1) return 0;
+    const other = this.#random.below(places) * block;
+    this.#options.onSpoil?.(start, bytes);
+    this.#options.onSpoil?.(other, bytes);
+    return other - start;
+  }
+
+  #rot(request: Request, bytes: number): void {
+    const at = request.sector * SECTOR_BYTES + this.#random.below(bytes);
+    const [byte = 0] = this.medium.peek(at, 1);
+    this.medium.poke(at, Uint8Array.of(byte ^ (1 << this.#random.below(8))));
+    this.#options.onSpoil?.(at, 1);
+  }
+
+  #transfer(request: Request, bytes: number, shift: number): void {
+    const cursor = this.#cursor;
+    const start = request.sector * SECTOR_BYTES + shift;
     cursor.start(request);
     for (let done = 0; done < bytes; ) {
       assert(cursor.next(), 'simulator: fewer segments than bytes');

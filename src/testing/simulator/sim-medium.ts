@@ -1,5 +1,6 @@
 import { KIB } from '../../base/units.ts';
 import { copyIn, copyOut } from '../../memory/copy.ts';
+import { differenceWithin } from './sim-op.ts';
 
 const CHUNK_BYTES = 64 * KIB;
 
@@ -20,7 +21,7 @@ export class SimMedium {
     for (let done = 0; done < bytes; ) {
       const at = (start + done) % CHUNK_BYTES;
       const step = Math.min(CHUNK_BYTES - at, bytes - done);
-      copyIn(page, offset + done, this.#chunk(start + done), at, step);
+      copyIn(page, offset + done, this.chunkAt(start + done), at, step);
       done += step;
     }
   }
@@ -30,7 +31,7 @@ export class SimMedium {
     for (let done = 0; done < bytes; ) {
       const at = (start + done) % CHUNK_BYTES;
       const step = Math.min(CHUNK_BYTES - at, bytes - done);
-      copyOut(this.#chunk(start + done), at, page, offset + done, step);
+      copyOut(this.chunkAt(start + done), at, page, offset + done, step);
       done += step;
     }
   }
@@ -39,7 +40,7 @@ export class SimMedium {
     for (let done = 0; done < bytes; ) {
       const at = (start + done) % CHUNK_BYTES;
       const step = Math.min(CHUNK_BYTES - at, bytes - done);
-      this.#chunk(start + done).fill(0, at, at + step);
+      this.chunkAt(start + done).fill(0, at, at + step);
       done += step;
     }
   }
@@ -50,21 +51,40 @@ export class SimMedium {
     for (let done = 0; done < bytes; ) {
       const at = (start + done) % CHUNK_BYTES;
       const step = Math.min(CHUNK_BYTES - at, bytes - done);
-      out.set(this.#chunk(start + done).subarray(at, at + step), done);
+      out.set(this.chunkAt(start + done).subarray(at, at + step), done);
       done += step;
     }
     return out;
   }
 
+  /** Where the medium first differs from `bytes[at…]`, from `start` on; -1 when nowhere. */
+  difference(start: number, bytes: Uint8Array, at: number, len: number): number {
+    for (let done = 0; done < len; ) {
+      const from = (start + done) % CHUNK_BYTES;
+      const step = Math.min(CHUNK_BYTES - from, len - done);
+      const wrong = differenceWithin(this.chunkAt(start + done), from, bytes, at + done, step);
+      if (wrong >= 0) return done + wrong;
+      done += step;
+    }
+    return -1;
+  }
+
   /** Puts bytes there behind the engine's back: the first contents, or rot. */
   poke(start: number, bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) {
-      const at = start + i;
-      this.#chunk(at)[at % CHUNK_BYTES] = bytes[i] as number;
+    for (let done = 0; done < bytes.length; ) {
+      const at = (start + done) % CHUNK_BYTES;
+      const step = Math.min(CHUNK_BYTES - at, bytes.length - done);
+      this.chunkAt(start + done).set(bytes.subarray(done, done + step), at);
+      done += step;
     }
   }
 
-  #chunk(at: number): Uint8Array {
+  /** Where byte `at` lies in `chunkAt(at)`; the page around it lies there as a whole. */
+  inChunk(at: number): number {
+    return at % CHUNK_BYTES;
+  }
+
+  chunkAt(at: number): Uint8Array {
     const index = Math.floor(at / CHUNK_BYTES);
     let chunk = this.#chunks.get(index);
     if (chunk === undefined) {

@@ -93,15 +93,42 @@ export class SimOp {
 /** -1 when both are the same. */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   if (a.length !== b.length) return Math.min(a.length, b.length);
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return i;
+  return differenceWithin(a, 0, b, 0, a.length);
+}
+
+/** Where `bytes` of both first differ, from the start of the range; -1 when nowhere. */
+export function differenceWithin(
+  a: Uint8Array,
+  aStart: number,
+  b: Uint8Array,
+  bStart: number,
+  bytes: number,
+): number {
+  let i = 0;
+  if ((a.byteOffset + aStart) % 4 === 0 && (b.byteOffset + bStart) % 4 === 0) {
+    // Words: four times as fast, and most of what a simulated world does is to compare.
+    const words = bytes >>> 2;
+    const aWords = new Int32Array(a.buffer, a.byteOffset + aStart, words);
+    const bWords = new Int32Array(b.buffer, b.byteOffset + bStart, words);
+    let word = 0;
+    while (word < words && aWords[word] === bWords[word]) word++;
+    i = 4 * word;
+  }
+  for (; i < bytes; i++) if (a[aStart + i] !== b[bStart + i]) return i;
   return -1;
 }
 
 /** Bytes that differ from place to place and from salt to salt, cheaply. */
 export function fillPattern(bytes: Uint8Array, salt: number): void {
-  let state = (salt * 2654435761 + 12345) >>> 0;
-  for (let i = 0; i < bytes.length; i++) {
-    if (i % 4 === 0) state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[i] = state >>> (8 * (i % 4));
+  let state = Math.imul(salt, 0x9e3779b1) + 12345;
+  const words = bytes.byteOffset % 4 === 0 ? bytes.length >>> 2 : 0;
+  const column = new Uint32Array(bytes.buffer, words === 0 ? 0 : bytes.byteOffset, words);
+  for (let i = 0; i < words; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    column[i] = state ^ (state >>> 16); // The low bits alone repeat soon.
+  }
+  for (let i = 4 * words; i < bytes.length; i++) {
+    if (i % 4 === 0) state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    bytes[i] = (state ^ (state >>> 16)) >>> (8 * (i % 4));
   }
 }

@@ -12,26 +12,15 @@ import { type EngineMutant, SimEngine } from './sim-engine.ts';
 import { SimMemory } from './sim-memory.ts';
 import { fillPattern } from './sim-op.ts';
 import { SimWorkload, type WorkloadMutant } from './sim-workload.ts';
+import type { Tally } from './tally.ts';
+import type { World } from './world.ts';
 
 /** Bugs on purpose; `over-limit` gives the queue looser limits than the judge has. */
 export type SimMutant = EngineMutant | WorkloadMutant | 'over-limit';
 
 export interface SimOptions {
   readonly seed: number;
-  readonly steps: number;
   readonly mutant?: SimMutant | undefined;
-}
-
-export interface SimReport {
-  readonly seed: number;
-  /** Steps that ran; fewer than asked when it failed. */
-  readonly steps: number;
-  readonly operations: number;
-  readonly requests: number;
-  /** Short transfers, errors and refusals. */
-  readonly faults: number;
-  /** Null = every byte, tag and pin is where it belongs. */
-  readonly failure: Error | null;
 }
 
 const ARENA_BYTES = 16 * 2 ** 20;
@@ -53,8 +42,8 @@ export const SIM_MUTANTS: readonly SimMutant[] = [
   'over-limit',
 ];
 
-/** Everything that one seed decides: device, limits, faults, memory, pools. */
-export class SimWorld {
+/** A device alone. One seed decides limits, faults, memory, pools, and every operation. */
+export class SimWorld implements World {
   readonly clock = new SimClock();
   readonly arena = new Arena({ label: 'simulator', maxBytes: ARENA_BYTES });
   readonly engine: SimEngine;
@@ -68,6 +57,7 @@ export class SimWorld {
   readonly transferShare: number;
   readonly hasErrors: boolean;
   readonly #mutant: SimMutant | undefined;
+  #index = 0;
 
   constructor(options: SimOptions) {
     const random = new SeededRandom(options.seed);
@@ -116,6 +106,30 @@ export class SimWorld {
     return mutant === 'leaked-pin' || mutant === 'leaked-bio' ? mutant : null;
   }
 
+  step(index: number): void {
+    this.#index = index;
+    this.workload.step(index);
+  }
+
+  replay(line: string): void {
+    const match = /^step (\d+)$/.exec(line);
+    if (match !== null) this.step(Number(match[1]));
+  }
+
+  line(): string {
+    return `step ${this.#index}`;
+  }
+
+  finish(): void {
+    this.workload.finish();
+  }
+
+  tally(into: Tally): void {
+    into.add('device operation', this.workload.started);
+    into.add('device request', this.checked.checked);
+    into.add('fault: short, error or refusal', this.engine.plan.injected);
+  }
+
   /** Checks that hold between any two steps. */
   check(): void {
     const { requests, queue } = this.device;
@@ -157,32 +171,5 @@ function randomRates(random: SeededRandom): FaultRates {
     fewer: some(0.5),
     slow: some(0.2),
     delayNs: [random.below(5_000), 5_000 + random.below(50_000)],
-  };
-}
-
-/** Builds the world of a seed, runs it, and says what was wrong. Never throws. */
-export async function runSeed(options: SimOptions): Promise<SimReport> {
-  let world: SimWorld | null = null;
-  let steps = 0;
-  let failure: Error | null = null;
-  try {
-    world = new SimWorld(options);
-    for (; steps < options.steps; steps++) {
-      world.workload.step();
-      world.check();
-    }
-    world.workload.finish();
-    await world.close();
-  } catch (error) {
-    failure = error instanceof Error ? error : new Error(String(error));
-    world?.abandon();
-  }
-  return {
-    seed: options.seed,
-    steps,
-    operations: world?.workload.started ?? 0,
-    requests: world?.checked.checked ?? 0,
-    faults: world?.engine.plan.injected ?? 0,
-    failure,
   };
 }

@@ -1,0 +1,132 @@
+import type { WorldKind } from '../../src/testing/simulator/world.ts';
+
+/** A bug on purpose: `find`, which must stand once in src/`file`, becomes `replace`. */
+export interface Canary {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+  /** So many seeds must be enough. */
+  readonly seedsMax: number;
+  /** Only worlds of this kind use what is broken. */
+  readonly world?: WorldKind;
+}
+
+export const CANARIES: readonly Canary[] = [
+  {
+    // The copy then walks the address space again, where other memory may lie by now.
+    name: 'unpin-before-copy-back',
+    file: 'map/mapping.ts',
+    find: `    if (piece.isCopied && this.op === BioOp.READ && userBytes > 0) {
+      this.#copyBack`,
+    replace: `    if (piece.isCopied && piece.isPinned && this.op === BioOp.READ) {
+      this.#unpin(piece, userBytes);
+      piece.isPinned = false;
+    }
+    if (piece.isCopied && this.op === BioOp.READ && userBytes > 0) {
+      this.#copyBack`,
+    seedsMax: 400,
+    world: 'path',
+  },
+  {
+    name: 'get-instead-of-pin',
+    file: 'iter/iter-extract.ts',
+    find: `  hold: HoldKind.PINNED,
+});`,
+    replace: `  hold: HoldKind.REFERENCED,
+});`,
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    // What remains is the dirty bit that the write fault left when the page was pinned.
+    name: 'dirty-before-dma-only',
+    file: 'map/mapping.ts',
+    find: 'releasePages(bio, this.op === BioOp.READ && userBytes > 0);',
+    replace: 'releasePages(bio, false);',
+    seedsMax: 50,
+    world: 'path',
+  },
+  {
+    // H2 of the reference.
+    name: 'trim-without-release',
+    file: 'bio/bio-add.ts',
+    find: 'if (had > has) releaseHold(table.hold[row] as HoldKind, page, had - has);',
+    replace: 'if (had > has) void page;',
+    seedsMax: 50,
+    world: 'path',
+  },
+  {
+    // H10: own pages so small that one block has more segments than the device takes.
+    name: 'copy-over-max-segments',
+    file: 'map/bounce.ts',
+    find: 'const take = Math.min(want - got, 2 ** order * PAGE_BYTES);',
+    replace: 'const take = Math.min(want - got, 512);',
+    seedsMax: 100,
+  },
+  {
+    // H11.
+    name: 'copy-back-after-failure',
+    file: 'map/mapping.ts',
+    find: 'const userBytes = bio.status === 0 ? Math.min(got, piece.userBytes) : 0;',
+    replace:
+      'const userBytes = bio.status === 0 ? Math.min(got, piece.userBytes) : piece.userBytes;',
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    // A count that passes what it can say: here after 3, in Linux after 2^31 - 1.
+    name: 'bias-overflow',
+    file: 'memory/user/hold-entries.ts',
+    find: `  if (run > 0) counts[head] += run;
+  const held`,
+    replace: `  if (run > 0) counts[head] = (counts[head] + run) & 3;
+  const held`,
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    name: 'completion-twice',
+    file: 'device/complete.ts',
+    find: '    onEnd(transfer, result);',
+    replace: '    onEnd(transfer, result);\n    onEnd(transfer, result);',
+    seedsMax: 20,
+  },
+  {
+    name: 'reclaim-ignores-pins',
+    file: 'memory/user/reclaim.ts',
+    find: 'if (region.pins[head] > 0 && memory.seesPins) {',
+    replace: 'if (region.pins[head] < 0) {',
+    seedsMax: 200,
+    world: 'path',
+  },
+  {
+    name: 'mkwrite-without-stable-pages',
+    file: 'cache/cache-area.ts',
+    find: '(file.hasStablePages && hasFlag(page, FrameFlag.WRITEBACK));',
+    replace: 'false;',
+    seedsMax: 300,
+    world: 'path',
+  },
+  {
+    name: 'merge-joins-different-holds',
+    file: 'iter/row-join.ts',
+    find: 'if (table.hold[row] !== hold) return false;',
+    replace: '',
+    seedsMax: 100,
+    world: 'device',
+  },
+  {
+    name: 'short-read-taken-as-whole',
+    file: 'device/complete.ts',
+    find: '    completeShort(device, request, bytesDone);',
+    replace: '    queue.finishRequest(request, 0, request.bytes);',
+    seedsMax: 50,
+  },
+];
+
+export function canaryNamed(name: string): Canary {
+  const canary = CANARIES.find((known) => known.name === name);
+  if (canary === undefined) throw new Error(`there is no canary '${name}'`);
+  return canary;
+}

@@ -1,0 +1,71 @@
+import { observeMaybe } from '../../src/base/assert.ts';
+import { formatHistory } from '../../src/testing/simulator/history.ts';
+import {
+  type RunOptions,
+  runSeed,
+  shrinkFailure,
+  worldKindOf,
+} from '../../src/testing/simulator/run-world.ts';
+import type { SimMutant } from '../../src/testing/simulator/sim-world.ts';
+import type { WorldKind, WorldSettings } from '../../src/testing/simulator/world.ts';
+
+/** One seed to run; plain data, for it crosses a process boundary. */
+export interface SeedJob {
+  readonly seed: number;
+  readonly steps: number;
+  readonly world: WorldKind | undefined;
+  readonly mutant: SimMutant | undefined;
+  readonly settings: WorldSettings;
+  readonly record: boolean;
+  /** Make the history of a failure small. */
+  readonly shrinks: boolean;
+}
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly kind: WorldKind;
+  readonly steps: number;
+  readonly tally: Readonly<Record<string, number>>;
+  /** By the text of a `maybe`: how often it was false and true. */
+  readonly maybes: Readonly<Record<string, readonly [no: number, yes: number]>>;
+  readonly message: string | null;
+  readonly stack: string;
+  readonly lines: readonly string[];
+  /** The shrunk history, as text. */
+  readonly history: string | null;
+}
+
+const seen = new Map<string, [number, number]>();
+
+export async function runJob(job: SeedJob): Promise<SeedResult> {
+  seen.clear();
+  observeMaybe(countMaybe);
+  const { seed, steps, mutant, settings, record } = job;
+  const kind = job.mutant === undefined ? (job.world ?? worldKindOf(seed)) : 'device';
+  const options: RunOptions = { kind, seed, steps, mutant, settings, record };
+  const report = await runSeed(options);
+  observeMaybe(null);
+  const { failure, tally, lines } = report;
+  const shrinks = job.shrinks && failure !== null && mutant === undefined;
+  const history = shrinks ? await shrinkFailure(options, report) : null;
+  return {
+    seed,
+    kind,
+    steps: report.steps,
+    tally,
+    maybes: Object.fromEntries(seen),
+    message: failure === null ? null : failure.message,
+    stack: failure?.stack?.split('\n').slice(1, 7).join('\n') ?? '',
+    lines,
+    history: history === null ? null : formatHistory(history),
+  };
+}
+
+function countMaybe(what: string, condition: boolean): void {
+  let counts = seen.get(what);
+  if (counts === undefined) {
+    counts = [0, 0];
+    seen.set(what, counts);
+  }
+  counts[condition ? 1 : 0]++;
+}

@@ -1,0 +1,92 @@
+import { parseArgs } from 'node:util';
+import { SIM_MUTANTS, type SimMutant } from '../../src/testing/simulator/sim-world.ts';
+import type { WorldKind } from '../../src/testing/simulator/world.ts';
+
+const USAGE = `usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--world device|path]
+    [--history] [--keep NAME] [--mutant NAME] [--canaries] [--canary NAME] [--provenance]
+    [--workers N]
+`;
+const SEEDS_DEFAULT = 50;
+const STEPS_DEFAULT = 1000;
+export const STEPS_LONG = 10_000;
+
+export interface Settings {
+  readonly seeds: number;
+  readonly first: number;
+  readonly steps: number;
+  /** Undefined: by the seed. */
+  readonly world: WorldKind | undefined;
+  readonly mutant: SimMutant | undefined;
+  readonly history: boolean;
+  /** Name of the file in test/seeds/ for a failure that was shrunk. */
+  readonly keep: string | undefined;
+  readonly canaries: boolean;
+  /** Only this one. */
+  readonly canary: string | undefined;
+  readonly provenance: boolean;
+  readonly workers: number | undefined;
+}
+
+/** Null after bad usage, with a sentence on stderr. */
+export function readSettings(args: string[]): Settings | null {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        seeds: { type: 'string' },
+        seed: { type: 'string' },
+        steps: { type: 'string' },
+        world: { type: 'string' },
+        mutant: { type: 'string' },
+        history: { type: 'boolean' },
+        keep: { type: 'string' },
+        canaries: { type: 'boolean' },
+        canary: { type: 'string' },
+        provenance: { type: 'boolean' },
+        workers: { type: 'string' },
+      },
+    });
+    const seeds = values.seed === undefined ? SEEDS_DEFAULT : 1; // A seed alone replays that one.
+    const many = values.seeds !== undefined && Number(values.seeds) >= 100;
+    return {
+      seeds: readCount('--seeds', values.seeds, seeds, 1),
+      first: readCount('--seed', values.seed, 1, 0),
+      steps: readCount('--steps', values.steps, many ? STEPS_LONG : STEPS_DEFAULT, 1),
+      world: readName('--world', values.world, ['device', 'path'] as const),
+      mutant: readName('--mutant', values.mutant, SIM_MUTANTS),
+      history: values.history ?? false,
+      keep: values.keep,
+      canaries: values.canaries ?? values.canary !== undefined,
+      canary: values.canary,
+      provenance: values.provenance ?? false,
+      workers:
+        values.workers === undefined ? undefined : readCount('--workers', values.workers, 1, 1),
+    };
+  } catch (error) {
+    process.stderr.write(`sim: ${error instanceof Error ? error.message : error}\n${USAGE}`);
+    return null;
+  }
+}
+
+function readCount(
+  name: string,
+  text: string | undefined,
+  fallback: number,
+  least: number,
+): number {
+  if (text === undefined) return fallback;
+  const count = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(count) && count >= least) return count;
+  throw new Error(`${name} is '${text}', but must be a whole number from ${least}`);
+}
+
+function readName<T extends string>(
+  option: string,
+  text: string | undefined,
+  names: readonly T[],
+): T | undefined {
+  if (text === undefined) return undefined;
+  const known = names.find((name) => name === text);
+  if (known !== undefined) return known;
+  throw new Error(`${option} is '${text}', but must be one of ${names.join(', ')}`);
+}

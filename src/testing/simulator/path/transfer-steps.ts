@@ -1,0 +1,256 @@
+import { AssertionError } from '../../../base/assert.ts';
+import { Errno } from '../../../base/errno.ts';
+import { PAGE_BYTES } from '../../../base/units.ts';
+import { byteAt, FrameFlag, frameOf, regionOf } from '../../../memory/region.unsafe.ts';
+import { Pte } from '../../../memory/user/page-table.ts';
+import { Certainty, type ModelObject, ZEROS } from './model-object.ts';
+import type { ModelProcess } from './model-process.ts';
+import { ActionFlag, type PathAction } from './path-action.ts';
+import type { PathFile } from './path-file.ts';
+import { OpKind, PathOp, type Span } from './path-op.ts';
+import type { PathProcess, PathWorld } from './path-world.ts';
+
+/** Errors that a faulty disk may give by itself. */
+const DISK_ERRORS: readonly number[] = [
+  -Errno.EIO,
+  -Errno.ENOSPC,
+  -Errno.ETIMEDOUT,
+  -Errno.EREMOTEIO,
+  -Errno.EAGAIN,
+];
+
+/** Reads and writes of processes, buffered and direct, of files and raw ranges. */
+export class TransferSteps {
+  readonly #world: PathWorld;
+  #u8: Uint8Array = ZEROS;
+  #at = 0;
+
+  constructor(world: PathWorld) {
+    this.#world = world;
+  }
+
+  start(made: PathProcess, action: PathAction): void {
+    const { pathFiles, model, clock } = this.#world;
+    const file = pathFiles[action.file];
+    if (file === undefined) return;
+    const isDirect = action.verb === 'direct-read' || action.verb === 'direct-write';
+    const isRead = action.verb === 'read' || action.verb === 'direct-read';
+    const at = action.at % file.object.bytes.length;
+    const most = file.object.bytes.length - at;
+    const bytes = Math.min(action.bytes, most);
+    const { addr, lens } = rangesOf(action, bytes);
+    const op = new PathOp({
+      kind: isRead ? OpKind.READ : OpKind.WRITE,
+      process: made.model,
+      action,
+      bytes,
+      addr,
+      lens,
+      isDirect,
+      startNs: clock.nowNs,
+    });
+    op.sizeAtStart = file.size;
+    op.pageMoves = this.#pageMoves();
+    const memory = this.#memorySpans(made.model, op, isRead);
+    const place: Span = { object: file.object, at, bytes, from: 0 };
+    op.sources = isRead ? [place] : memory;
+    op.targets = isRead ? memory : [place];
+    model.begin(op);
+    const fd = 2 * action.file + (isDirect ? 1 : 0);
+    const { calls } = made.process;
+    const position = file.base + at;
+    const done = (result: number): void => this.#ended(made, op, file, at, result);
+    if (isRead) calls.readv(fd, addr, lens, position, done);
+    else calls.writev(fd, addr, lens, position, done);
+  }
+
+  #memorySpans(model: ModelProcess, op: PathOp, isRead: boolean): Span[] {
+    const spans: Span[] = [];
+    let from = 0;
+    op.addr.forEach((addr, i) => {
+      if (isRead) this.#world.model.partPinned(model, addr, op.lens[i]);
+      model.spans(addr, op.lens[i], from, spans);
+      from += op.lens[i];
+    });
+    return spans;
+  }
+
+  #ended(made: PathProcess, op: PathOp, file: PathFile, at: number, result: number): void {
+    const { counts, model, stable } = this.#world;
+    op.ends++;
+    if (op.ends > 1) throw new AssertionError(`sim: ended twice: ${op.text}`);
+    const isRead = op.kind === OpKind.READ;
+    counts.add(`end: ${op.isDirect ? 'direct' : 'buffered'} ${isRead ? 'read' : 'write'}`);
+    if (result < 0) counts.add(`end with ${result}`);
+    else if (result < op.bytes) counts.add('end with a short count');
+    if (isRead) stable.deviceReads++;
+    // A hole of a file is filled by the CPU: only a raw range is moved by the device for sure.
+    const isByDevice = isRead && file.file === null && result === op.bytes;
+    if (isByDevice) this.#checkDirty(made, op);
+    this.#checkResult(made, op, file, at, result);
+    const moved = Math.max(result, 0);
+    const mayBeZero = file.file !== null;
+    for (const span of op.targets) {
+      this.#settle(op, span, moved, mayBeZero);
+    }
+    model.end(op);
+    if (!isRead && op.isDirect) this.#doubtCached(op);
+  }
+
+  /** The same for bios that were filled by hand. */
+  readonly settled = (op: PathOp, moved: number): void => {
+    for (const span of op.targets) this.#settle(op, span, moved, false);
+    this.#world.model.end(op);
+  };
+
+  /** Behind the end of its file a page has bytes that nobody promises anything about. */
+  #doubtTail(object: ModelObject, at: number, bytes: number): void {
+    if (!object.isFile) return;
+    const file = this.#world.pathFiles.find((known) => known.object === object);
+    const start = Math.max(file?.size ?? 0, at);
+    if (start < at + bytes) object.doubt(start, at + bytes - start, Certainty.LOOSE);
+  }
+
+  /** Every way in which a page of a process gets another frame, which nobody has written to. */
+  #pageMoves(): number {
+    const { swappedIn, migrated, cowCopies, forkCopies, unshares } = this.#world.memory.counters;
+    return swappedIn + migrated + cowCopies + forkCopies + unshares;
+  }
+
+  /** A device wrote: its pages are dirty since then, whatever cleaned them while it did. */
+  #checkDirty({ process, model }: PathProcess, op: PathOp): void {
+    if (op.isDisturbed || op.isKilled || op.pageMoves !== this.#pageMoves()) return;
+    const { table } = process.space;
+    op.addr.forEach((addr, i) => {
+      for (let at = addr; at < addr + op.lens[i]; at += PAGE_BYTES - (at % PAGE_BYTES)) {
+        const vpn = Math.floor(at / PAGE_BYTES);
+        if ((table.bitsAt(vpn) & Pte.PRESENT) === 0) continue;
+        const page = table.frameAt(vpn);
+        const region = regionOf(page);
+        const flags = region.flags[region.head[frameOf(page)]];
+        if ((flags & FrameFlag.ANON) === 0 || (flags & FrameFlag.DIRTY) !== 0) continue;
+        const where = `${model.name} at 0x${at.toString(16)}`;
+        throw new AssertionError(`sim: a lost dirty bit: ${where}, ${op.text}`);
+      }
+    });
+  }
+
+  /** A page of the cache that could not be dropped, or came back meanwhile, may be stale now. */
+  #doubtCached(op: PathOp): void {
+    const { model } = this.#world;
+    for (const { object, at, bytes } of op.targets) {
+      const meets = model.inFlight.some((other) => {
+        return [...other.targets, ...other.sources].some((span) => {
+          return span.object === object && span.at < at + bytes && at < span.at + span.bytes;
+        });
+      });
+      if (meets || op.isTargetRaced) object.doubt(at, bytes, Certainty.LOOSE);
+    }
+  }
+
+  /** The part of a span that was moved for sure, and the part that may have been. */
+  #settle(op: PathOp, span: Span, moved: number, mayBeZero: boolean): void {
+    for (let done = 0; done < span.bytes; ) {
+      const at = span.at + done;
+      const from = span.from + done;
+      let step = Math.min(PAGE_BYTES - (at % PAGE_BYTES), span.bytes - done);
+      if (from < moved && from + step > moved) step = moved - from;
+      const isCertain = from + step <= moved;
+      const part: Span = { object: span.object, at, bytes: step, from };
+      done += step;
+      if (!this.#actual(span.object, at)) {
+        span.object.doubt(at, step, Certainty.LOOSE);
+        continue;
+      }
+      this.#world.model.settle(op, part, isCertain, mayBeZero, this.#u8, this.#at);
+      const isExact = isCertain && !op.isTargetRaced && !op.isDisturbed && !op.isWild;
+      if (isExact) span.object.trust(at, step, op.startNs);
+      this.#doubtTail(span.object, at, step);
+      if (!isCertain && !op.isDisturbed && op.isTargetRaced) {
+        span.object.doubt(at, step, Certainty.LOOSE);
+      }
+    }
+  }
+
+  /** Finds what is really there for byte `at` of the object. False: nobody can tell now. */
+  #actual(object: ModelObject, at: number): boolean {
+    const file = this.#world.pathFiles.find((known) => known.object === object);
+    if (file !== undefined) {
+      file.actual(at);
+      this.#u8 = file.u8;
+      this.#at = file.at;
+      return true;
+    }
+    for (const { process, vpn } of object.homes) {
+      const made = this.#world.processes.find((known) => known?.model === process) ?? null;
+      if (made === null) continue;
+      const page = vpn + Math.floor(at / PAGE_BYTES);
+      if (process.pages.get(page)?.object !== object) continue;
+      const { table } = made.process.space;
+      const bits = table.bitsAt(page);
+      if ((bits & Pte.PRESENT) === 0) continue;
+      const frame = table.frameAt(page);
+      this.#u8 = regionOf(frame).u8;
+      this.#at = byteAt(frame, at % PAGE_BYTES);
+      return true;
+    }
+    return false;
+  }
+
+  #checkResult(made: PathProcess, op: PathOp, file: PathFile, at: number, result: number): void {
+    if (!Number.isInteger(result) || result > op.bytes) {
+      throw new AssertionError(`sim: ended with ${result}: ${op.text}`);
+    }
+    if (result === op.bytes) return;
+    const world = this.#world;
+    if (op.isKilled || op.isDisturbed || world.hasErrors || world.isTight) {
+      if (result >= 0 || this.#mayFail(op, result)) return;
+    }
+    const end = Math.min(file.size, op.sizeAtStart);
+    const isAtEnd = op.metResize || at + result >= end;
+    if (result >= 0 && op.kind === OpKind.READ && isAtEnd) return;
+    if (!this.#isAllMapped(made.model, op)) {
+      if (result >= 0 || result === -Errno.EFAULT) return;
+    }
+    if (result === -Errno.ENOSPC && file.file !== null) return;
+    if (result >= 0 && op.kind === OpKind.WRITE && file.file !== null) return;
+    if (result === -Errno.ECANCELED) return;
+    throw new AssertionError(`sim: ended with ${result} of ${op.bytes}: ${op.text}`);
+  }
+
+  #mayFail(op: PathOp, result: number): boolean {
+    const world = this.#world;
+    if (op.isKilled && result === -Errno.EINTR) return true;
+    if (result === -Errno.ECANCELED) return true;
+    if (world.hasErrors && DISK_ERRORS.includes(result)) return true;
+    // A page of a mapped file that could not be read is a fault of the program.
+    if (result === -Errno.EFAULT) return op.isDisturbed || world.hasErrors;
+    return result === -Errno.ENOMEM && world.isTight;
+  }
+
+  /** The program may use every byte of the ranges as the transfer wants to, and no file ends. */
+  #isAllMapped(model: ModelProcess, op: PathOp): boolean {
+    const isRead = op.kind === OpKind.READ;
+    return op.addr.every((addr, i) => {
+      for (let at = addr; at < addr + op.lens[i]; at += PAGE_BYTES - (at % PAGE_BYTES)) {
+        const page = model.pageAt(at);
+        if (page === null || !(isRead ? page.canWrite : page.canRead)) return false;
+        if (page.isOfFile) return false; // It may be shorter, or fail to be read.
+      }
+      return true;
+    });
+  }
+}
+
+/** One range, or up to three with gaps between them. */
+function rangesOf(action: PathAction, bytes: number): { addr: number[]; lens: number[] } {
+  if (!action.has(ActionFlag.VECTOR) || bytes < 3) return { addr: [action.addr], lens: [bytes] };
+  const addr: number[] = [];
+  const lens: number[] = [];
+  const unit = bytes % (3 * 512) === 0 ? bytes / 3 : Math.ceil(bytes / 3 / PAGE_BYTES) * PAGE_BYTES;
+  for (let done = 0; done < bytes; done += unit) {
+    addr.push(action.addr + done + addr.length * PAGE_BYTES);
+    lens.push(Math.min(unit, bytes - done));
+  }
+  return { addr, lens };
+}
