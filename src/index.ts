@@ -15,4 +15,10 @@ export type { Extent, ExtentKind } from './engine/contract.ts';
 export type { Limits, LimitsInput } from './limits/limits.ts';
 export { Arena, type ArenaOptions, type ArenaStats } from './memory/arena.ts';
 export type { ArenaBuffer } from './memory/arena-buffer.ts';
+export {
+  type HoldEntry,
+  type HoldSource,
+  type HoldsReport,
+  holdsReport,
+} from './memory/hold-source.ts';
 export { type OpenOptions, open } from './targets/open.ts';

@@ -5,6 +5,7 @@ import { parseBytes, parseCount, parseRanges } from './arguments.ts';
 import type { CopyFlags } from './copy/copy-command.ts';
 import { ExitCode, UsageError } from './exit-code.ts';
 import type { ExplainFlags } from './explain/explain-command.ts';
+import type { HoldsFlags } from './holds/holds-command.ts';
 import type { InfoFlags } from './info/info-command.ts';
 
 const TARGETS = `
@@ -47,6 +48,7 @@ function makeProgram(ended: Ended): Command {
   addCopy(program, ended);
   addInfo(program, ended);
   addExplain(program, ended);
+  addHolds(program, ended);
   program
     .command('demo')
     .description('show the main job on a small disk image in a temporary folder')
@@ -74,6 +76,7 @@ function addCopy(program: Command, ended: Ended): void {
     .option('--flush', 'end when everything is on the medium')
     .option('--verify', 'read the destination back and compare')
     .option('--stats', 'print what was mapped, copied, split and merged')
+    .option('--trace <file>', 'write every step of the path, one JSON object a line')
     .option('--json', 'print the result as one JSON object')
     .addOption(
       new Option('--progress <how>', 'on standard error: a bar on a terminal, lines of JSON, none')
@@ -123,6 +126,24 @@ function addExplain(program: Command, ended: Ended): void {
     .action(async (op: string, flags: ExplainFlags) => {
       const { runExplain } = await import('./explain/explain-command.ts');
       ended(await runExplain(op, flags));
+    });
+}
+
+function addHolds(program: Command, ended: Ended): void {
+  program
+    .command('holds')
+    .description('who holds which page, how, by which call, and for how long')
+    .argument('<subject>', 'process id, its socket, or a file that copy --trace wrote')
+    .option('--at <line>', 'of a recorded run: what was held after that line', parseCount)
+    .option('--json', 'print one JSON value')
+    .addHelpText(
+      'after',
+      '\nA program can be asked when it was started with BIOVEC_HOLDS=1 (or =SOCKET).' +
+        '\nExit code 1: a pinned page has no owner, or was never released.',
+    )
+    .action(async (subject: string, flags: HoldsFlags) => {
+      const { runHolds } = await import('./holds/holds-command.ts');
+      ended(await runHolds(subject, flags));
     });
 }
 

@@ -34,7 +34,8 @@ interface OpenHold {
  * hit, because bios and requests are pooled. Tracing allocates; the path without a probe does not.
  */
 export class EventLog implements Probe {
-  readonly #events: TraceEvent[] = [];
+  #events: TraceEvent[] = [];
+  readonly #nowNs: (() => number) | null;
   readonly #decisions = new Map<number, Decision>();
   readonly #bioNames = new WeakMap<Bio, string>();
   readonly #bioBytes = new WeakMap<Bio, number>();
@@ -45,6 +46,18 @@ export class EventLog implements Probe {
   #bioCount = 0;
   #requestCount = 0;
   #hold: OpenHold | null = null;
+
+  /** `nowNs`: the time that events get; without it they have none. */
+  constructor(nowNs: (() => number) | null = null) {
+    this.#nowNs = nowNs;
+  }
+
+  /** The events since the last call, for a writer that does not keep them. */
+  drain(): readonly TraceEvent[] {
+    const { events } = this;
+    this.#events = [];
+    return events;
+  }
 
   /** All events so far. */
   get events(): readonly TraceEvent[] {
@@ -114,7 +127,7 @@ export class EventLog implements Probe {
   }
 
   #add(event: TraceEvent): void {
-    this.#events.push(event);
+    this.#events.push(this.#nowNs === null ? event : { atNs: this.#nowNs(), ...event });
   }
 
   #mapped(trace: number, mapping: Mapping, isRevised: boolean): void {

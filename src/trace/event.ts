@@ -17,6 +17,8 @@ export interface SegmentRecord {
 
 interface Traced {
   readonly trace: number;
+  /** Nanoseconds by the clock of the log, if it has one. */
+  readonly atNs?: number;
 }
 
 /** Map or copy was decided, or decided anew once the bio was built (`isRevised`). */

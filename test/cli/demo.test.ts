@@ -36,6 +36,16 @@ test('examples/transfer-during-read: Node loses or dies, biovec tells', async ()
   assert.match(stdout, /65536 bytes read, all of them right/);
 });
 
+test('examples/fork-during-read: references lose a page, pins lose nothing', async () => {
+  const { code, stdout } = await example('fork-during-read.ts');
+  assert.equal(code, 0);
+  const [referenced, pinned] = stdout.split('pins: ');
+  assert.match(referenced ?? '', /parent sees the disk in pages: 1 2 3\n/);
+  assert.match(referenced ?? '', /child sees the disk in pages: 0 1 2 3\n/);
+  assert.match(pinned ?? '', /parent sees the disk in pages: 0 1 2 3\n/);
+  assert.match(pinned ?? '', /child sees the disk in pages: none\n/);
+});
+
 test('examples/first-read', async () => {
   const { code, stdout } = await example('first-read.ts');
   assert.equal(code, 0);

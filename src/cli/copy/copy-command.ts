@@ -7,6 +7,7 @@ import { CopyJob, type CopyReport } from './copy-job.ts';
 import { copyJson, copyLines, failureJson, failureLine, statsLines } from './copy-report.ts';
 import type { SparsePolicy } from './endpoint.ts';
 import { Progress, type ProgressStyle } from './progress.ts';
+import { TraceFile } from './trace-file.ts';
 
 /** As commander gives them. */
 export interface CopyFlags {
@@ -18,6 +19,7 @@ export interface CopyFlags {
   readonly verify?: boolean;
   readonly stats?: boolean;
   readonly json?: boolean;
+  readonly trace?: string;
   readonly progress: ProgressStyle;
 }
 
@@ -32,6 +34,7 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
   const report = destination.kind === 'stdio' ? process.stderr : process.stdout;
   using interrupt = new Interrupt();
   const progress = new Progress(flags.progress, process.stderr);
+  const trace = flags.trace === undefined ? null : new TraceFile(flags.trace);
   const job = new CopyJob(
     {
       requestBytes: flags.requestSize,
@@ -40,6 +43,7 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
       sparse: flags.sparse,
       flush: flags.flush ?? false,
       verify: flags.verify ?? false,
+      trace,
     },
     interrupt.signal,
     progress,
@@ -54,6 +58,8 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
     if (flags.json === true) report.write(`${failureJson(error, job.advanced)}\n`);
     process.stderr.write(`biovec: ${line}\n`);
     return ExitCode.FAILED;
+  } finally {
+    trace?.close();
   }
   const isDone = result.isComplete && (flags.verify !== true || result.verifiedBytes !== null);
   const stoppedBy = isDone ? null : interrupt.by;

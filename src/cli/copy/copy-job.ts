@@ -9,6 +9,7 @@ import { type CopySink, type CopySource, knowsHoles, type SparsePolicy } from '.
 import { type EndpointOptions, openSink, openSource, requireDifferent } from './open-endpoints.ts';
 import { Pump, type PumpResult, shrunk } from './pump.ts';
 import { StreamSink } from './stream-sink.ts';
+import type { TraceFile } from './trace-file.ts';
 import { Verifier } from './verify.ts';
 
 export interface CopyOptions {
@@ -18,6 +19,8 @@ export interface CopyOptions {
   readonly sparse: SparsePolicy;
   readonly flush: boolean;
   readonly verify: boolean;
+  /** null: what happens is not written down. */
+  readonly trace: TraceFile | null;
 }
 
 export type CopyPhase = 'copy' | 'flush' | 'verify';
@@ -86,7 +89,7 @@ export class CopyJob {
   }
 
   async run(from: Target, to: Target): Promise<CopyReport> {
-    const { direct, sparse } = this.#options;
+    const { direct, sparse, trace } = this.#options;
     const opening: EndpointOptions = { arena: this.#arena, direct, sparse };
     const source = await openSource(from, opening);
     let report: CopyReport;
@@ -94,6 +97,7 @@ export class CopyJob {
       await requireDifferent(from, to);
       const sink = await openSink(to, source.size, opening);
       this.#sink = sink;
+      for (const { disk } of [source, sink]) if (disk !== null) trace?.add(disk.device);
       try {
         report = await this.#withBuffers(source, sink);
       } finally {
@@ -166,6 +170,7 @@ export class CopyJob {
       onProgress: (bytes) => {
         this.#advanced += bytes;
         this.#watcher.advance(bytes);
+        this.#options.trace?.breathe();
       },
       digests: source.disk === null ? this.#digests : null,
     });

@@ -78,6 +78,10 @@ function reasonText(event: MapEvent, request: ExplainRequest): string {
         `as dma_alignment ${limits.dma_alignment} asks`
       );
     }
+    case 'reserve':
+    case 'kernel':
+    case 'size':
+      return 'only a passthrough request says so'; // A transfer of `explain` is none.
     case 'segments':
       return (
         `max_segments ${limits.max_segments} of these pieces hold less than one block of ` +
