@@ -1,0 +1,167 @@
+// Protection information in GB of data a second: tuples made and checked over scattered pages, in
+// every format, at 512 and 4096 bytes an interval, and the ways to the guard. Beside each figure
+// stand a copy of the same pages and zlib.crc32 over them. One process a case.
+
+import { spawnSync } from 'node:child_process';
+import { crc32 } from 'node:zlib';
+import { BvecTable } from '../../src/bvec/bvec-table.ts';
+import { generate } from '../../src/integrity/generate.ts';
+import { useGuardLibrary } from '../../src/integrity/guards/guard-library.ts';
+import { integrityOfType, PiType } from '../../src/integrity/integrity-profile.ts';
+import { PiWalk, type RowsAt } from '../../src/integrity/pi-walk.ts';
+import { CheckFlag, PiCheck, PiFault, verify } from '../../src/integrity/verify.ts';
+import { Arena } from '../../src/memory/arena.ts';
+import type { ArenaBuffer } from '../../src/memory/arena-buffer.ts';
+import { copyPages } from '../../src/memory/copy.ts';
+import { HoldKind } from '../../src/memory/holds.ts';
+import { isalGuards } from '../../src/node/isal.unsafe.ts';
+import { printRow, SCALE } from '../row.ts';
+import { type Summary, summarize } from '../stats.ts';
+
+/** 512 KiB of data: more than a cache of the first level, less than one of the second. */
+const PAGES = 128;
+const BYTES = PAGES * 4096;
+const ROUNDS = 31;
+const PASSES = Math.max(1, Math.round(40 * SCALE));
+
+/** How the guard is made: kernels on the arena, plain code on adopted memory, or the library. */
+const WAYS = ['wasm', 'plain', 'library'] as const;
+type Way = (typeof WAYS)[number];
+const CSUMS = ['crc16', 'crc64', 'ip'] as const;
+type Kind = (typeof CSUMS)[number];
+
+interface Case {
+  readonly op: 'generate' | 'verify';
+  readonly csum: Kind;
+  readonly interval: number;
+  readonly way: Way;
+  /** GB/s, where one is set. */
+  readonly target?: number;
+}
+
+const TARGETS: Readonly<Record<string, number>> = {
+  'wasm crc16 512': 4.5,
+  'wasm crc16 4096': 6.5,
+  'library crc16 4096': 12,
+  'wasm crc64 512': 3,
+  'wasm crc64 4096': 3,
+};
+
+function casesOf(): Case[] {
+  const cases: Case[] = [];
+  for (const way of WAYS) {
+    for (const csum of CSUMS) {
+      if (way === 'library' && csum !== 'crc16') continue;
+      for (const interval of [512, 4096]) {
+        if (way === 'library' && interval === 512) continue; // The kernels do these.
+        for (const op of way === 'plain' ? ['generate'] : ['generate', 'verify']) {
+          const target = TARGETS[`${way} ${csum} ${interval}`];
+          const base = { op: op as Case['op'], csum, interval, way };
+          cases.push(target === undefined ? base : { ...base, target });
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+interface Figures {
+  readonly ours: readonly number[];
+  readonly copy: readonly number[];
+  readonly crc32: readonly number[];
+}
+
+/** Rows of one page each, in no order. */
+function scattered(buffer: ArenaBuffer, pages: number): RowsAt {
+  const table = new BvecTable(pages);
+  for (let i = 0; i < pages; i++) {
+    table.set(i, buffer.page + ((i * 37) % pages), 0, 4096, HoldKind.BORROWED);
+  }
+  return { table, row: 0, done: 0, size: pages * 4096 };
+}
+
+function measure({ op, csum, interval, way }: Case): Figures {
+  const arena = new Arena({ maxBytes: 8 * 2 ** 20 });
+  const buffer =
+    way === 'plain' ? arena.adopt(new SharedArrayBuffer(BYTES)) : arena.alloc(BYTES, 'data');
+  const copied = arena.alloc(BYTES, 'copy');
+  const records = arena.alloc((BYTES / 512) * 16, 'records');
+  for (let i = 0; i < BYTES; i++) buffer.bytes[i] = Math.imul(i, 2654435761) >>> 24;
+  const profile = integrityOfType({ type: PiType.TYPE1, csum, intervalBytes: interval }, 4096);
+  if (way === 'library') useGuardLibrary(isalGuards().library);
+  const data = scattered(buffer, PAGES);
+  const table = new BvecTable(1);
+  const bytes = (BYTES / interval) * profile.metadata_size;
+  table.set(0, records.page, 0, bytes, HoldKind.BORROWED);
+  const metadata: RowsAt = { table, row: 0, done: 0, size: bytes };
+  const walk = new PiWalk();
+  const check = new PiCheck();
+  check.flags = CheckFlag.GUARD | CheckFlag.REF;
+  const fault = new PiFault();
+  walk.startSeparate(profile, data, metadata);
+  generate(walk, profile, 0);
+  const work = (): void => {
+    walk.startSeparate(profile, data, metadata);
+    if (op === 'generate') generate(walk, profile, 0);
+    else if (verify(walk, profile, check, fault) !== 0) throw new Error('bench: a bad block');
+  };
+  const { page } = data.table;
+  const copy = (): void => {
+    for (let i = 0; i < PAGES; i++) copyPages(copied.page + i, 0, page[i] as number, 0, 4096);
+  };
+  const plain = new Uint8Array(buffer.bytes);
+  const views = Array.from({ length: BYTES / interval }, (_, i) =>
+    plain.subarray(i * interval, (i + 1) * interval),
+  );
+  const sums = (): void => {
+    for (const view of views) crc32(view);
+  };
+  return { ours: rate(work), copy: rate(copy), crc32: rate(sums) };
+}
+
+/** GB/s, one for each round; the first rounds train the compiler. */
+function rate(work: () => void): number[] {
+  const rounds: number[] = [];
+  for (let round = 0; round < ROUNDS + 5; round++) {
+    const start = performance.now();
+    for (let i = 0; i < PASSES; i++) work();
+    rounds.push((PASSES * BYTES) / (performance.now() - start) / 1e6);
+  }
+  return rounds.slice(5);
+}
+
+function figuresOf(index: number): Figures {
+  const flags = process.argv.filter((arg) => arg === '--quick');
+  const args = [import.meta.filename, `--case=${index}`, ...flags];
+  const run = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (run.status !== 0) throw new Error(`bench: case ${index} failed`);
+  return JSON.parse(run.stdout) as Figures;
+}
+
+const rounded = ({ median }: Summary): number => Number(median.toFixed(2));
+const cases = casesOf();
+const chosen = process.argv.find((arg) => arg.startsWith('--case='));
+if (chosen !== undefined) {
+  process.stdout.write(JSON.stringify(measure(cases[Number(chosen.slice(7))] as Case)));
+} else {
+  const isal = isalGuards();
+  for (const [index, { op, csum, interval, way, target }] of cases.entries()) {
+    if (way === 'library' && isal.library === null) {
+      process.stderr.write(`guards: no system library (${isal.reason})\n`);
+      break;
+    }
+    const figures = figuresOf(index);
+    const ours = summarize(figures.ours);
+    const notes = {
+      best: Number(ours.max.toFixed(2)),
+      'copy of the same pages': rounded(summarize(figures.copy)),
+      'zlib.crc32': rounded(summarize(figures.crc32)),
+    };
+    const name = `pi-${op}-${csum}-${interval}${way === 'wasm' ? '' : `-${way}`}`;
+    const row = { name, unit: 'GB/s', ours, notes };
+    printRow(target === undefined ? row : { ...row, target });
+  }
+}

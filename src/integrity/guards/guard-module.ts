@@ -1,0 +1,185 @@
+import { CRC16_T10, CRC64_NVME, foldTable, sliceTable } from './crc-model.ts';
+import { CRC16_CODE, CRC64_CODE, crcFunction, type Swizzle, TABLES } from './crc-wasm.ts';
+import { ipSumFunction } from './ip-wasm.ts';
+import {
+  type Code,
+  get,
+  i32,
+  i64,
+  type Local,
+  lane,
+  load,
+  loopWhile,
+  op,
+  returnValue,
+  seq,
+  set,
+  store,
+  ValueType,
+  v128,
+  WasmFunction,
+  WasmModuleCode,
+  when,
+} from './wasm-code.ts';
+
+// The module of the guards: its memories, its tables, and the loops over intervals around the
+// kernels of `crc-wasm.ts` and `ip-wasm.ts`. One call makes or checks the guards of many intervals.
+
+const { I32, I64 } = ValueType;
+const MEMORY_PAGES_MAX = 65536;
+const DATA = 1;
+const METADATA = 2;
+
+/** The module's bytes. Imports: 'm' 't' (tables, one page), 'd' (data), 'p' (metadata). */
+export function guardModuleBytes(swizzle: Swizzle): Uint8Array<ArrayBuffer> {
+  const module = new WasmModuleCode([
+    { name: 't', isShared: false, pagesMax: 1 },
+    { name: 'd', isShared: true, pagesMax: MEMORY_PAGES_MAX },
+    { name: 'p', isShared: true, pagesMax: MEMORY_PAGES_MAX },
+  ]);
+  const crc16 = [DATA, METADATA].map((memory) => crcFunction(module, CRC16_CODE, memory, swizzle));
+  const crc64 = [DATA, METADATA].map((memory) => crcFunction(module, CRC64_CODE, memory, swizzle));
+  const ip = [DATA, METADATA].map((memory) => ipSumFunction(module, memory));
+  addPieces(module, crc16[0] as WasmFunction, crc64[0] as WasmFunction, ip[0] as WasmFunction);
+  const guards: Guard[] = [
+    { name: 'Crc16', isWide: false, over: crc16, start: i32(0), finish: (sum) => sum },
+    { name: 'Crc64', isWide: true, over: crc64, start: i64(-1), finish: bigEndian64 },
+    { name: 'Ip', isWide: false, over: ip, start: null, finish: complement16 },
+  ];
+  for (const guard of guards) addLoops(module, guard);
+  return module.bytes();
+}
+
+/** Fills the page that the module imports as its tables. */
+export function writeTables(u8: Uint8Array): void {
+  const view = new DataView(u8.buffer, u8.byteOffset, u8.length);
+  // The bytes of a 16-bit state are swapped, as they lie in a tuple; see `crcFunction`.
+  for (const [i, entry] of sliceTable(CRC16_T10).entries()) {
+    view.setUint16(TABLES.slice16 + 2 * i, Number(entry), false);
+  }
+  for (const [i, entry] of sliceTable(CRC64_NVME).entries()) {
+    view.setBigUint64(TABLES.slice64 + 8 * i, entry, true);
+  }
+  u8.set(foldTable(CRC16_T10), TABLES.fold16);
+  u8.set(foldTable(CRC64_NVME), TABLES.fold64);
+}
+
+/** One guard of any kind: how it starts, goes on and becomes the bytes of a tuple. */
+interface Guard {
+  readonly name: string;
+  /** 8 bytes and not 2. */
+  readonly isWide: boolean;
+  /** Its kernel over data, and over metadata. */
+  readonly over: readonly WasmFunction[];
+  /** null: the kernel takes no state, its sums are added. */
+  readonly start: Code | null;
+  readonly finish: (sum: Code) => Code;
+}
+
+/** Kernels for one piece, where an interval does not lie in one. */
+function addPieces(
+  module: WasmModuleCode,
+  crc16: WasmFunction,
+  crc64: WasmFunction,
+  ip: WasmFunction,
+): void {
+  const short = new WasmFunction('crc16', [I32, I32, I32], I32);
+  short.body = module.call(crc16, ...parameters(short));
+  module.add(short);
+
+  // 64 bits would be a BigInt in JavaScript: they travel through the memory of the tables.
+  const wide = new WasmFunction('crc64', [I32, I32], null);
+  const state = load('i64.load', TABLES.memory, i32(TABLES.state));
+  const next = module.call(crc64, ...parameters(wide), op('i64.xor', state, i64(-1)));
+  wide.body = store('i64.store', TABLES.memory, i32(TABLES.state), op('i64.xor', next, i64(-1)));
+  module.add(wide);
+
+  const sum = new WasmFunction('ip', [I32, I32], I32);
+  sum.body = module.call(ip, ...parameters(sum));
+  module.add(sum);
+}
+
+function parameters(fn: WasmFunction): Code[] {
+  return fn.params.map((_, i) => get(fn.param(i)));
+}
+
+const LOOP_PARAMETERS = new Array<ValueType>(7).fill(I32);
+
+/**
+ * `fillX` writes the guards of `count` intervals, `checkX` gives the index of the first one whose
+ * guard is another than the one in its tuple, or `count`. Parameters: data at, data stride, bytes
+ * of an interval, count, metadata at, metadata stride, bytes before the tuple.
+ */
+function addLoops(module: WasmModuleCode, guard: Guard): void {
+  const fill = new WasmFunction(`fill${guard.name}`, LOOP_PARAMETERS, null);
+  fill.body = overIntervals(module, guard, fill, (made, tuple) =>
+    store(guard.isWide ? 'i64.store' : 'i32.store16', METADATA, tuple, made),
+  );
+  module.add(fill);
+
+  const check = new WasmFunction(`check${guard.name}`, LOOP_PARAMETERS, I32);
+  const done = check.local(I32);
+  const loop = overIntervals(module, guard, check, (made, tuple) => {
+    const stored = load(guard.isWide ? 'i64.load' : 'i32.load16_u', METADATA, tuple);
+    const differs = guard.isWide
+      ? op('i64.ne', made, stored)
+      : op('i32.ne', op('i32.and', made, i32(0xffff)), stored);
+    return seq(when(differs, returnValue(get(done))), step(done, i32(1)));
+  });
+  check.body = seq(loop, get(done));
+  module.add(check);
+}
+
+/** Runs `body(guard, address of the tuple)` for each interval. */
+function overIntervals(
+  module: WasmModuleCode,
+  guard: Guard,
+  fn: WasmFunction,
+  body: (made: Code, tuple: Code) => Code,
+): Code {
+  const [dataAt, dataStride, bytes, count] = [fn.param(0), fn.param(1), fn.param(2), fn.param(3)];
+  const [metaAt, metaStride, prefix] = [fn.param(4), fn.param(5), fn.param(6)];
+  const sum = fn.local(guard.isWide ? I64 : I32);
+  const [overData, overMetadata] = guard.over as readonly [WasmFunction, WasmFunction];
+  const state = guard.start === null ? [] : [guard.start];
+  const onward = guard.start === null ? [] : [get(sum)];
+  const prefixSum = module.call(overMetadata, get(metaAt), get(prefix), ...onward);
+  return loopWhile(
+    get(count),
+    set(sum, module.call(overData, get(dataAt), get(bytes), ...state)),
+    // An interval has an even number of bytes, so the sums of words just add up.
+    when(
+      get(prefix),
+      set(sum, guard.start === null ? addOnes(fn, get(sum), prefixSum) : prefixSum),
+    ),
+    body(guard.finish(get(sum)), op('i32.add', get(metaAt), get(prefix))),
+    step(dataAt, get(dataStride)),
+    step(metaAt, get(metaStride)),
+    step(count, i32(-1)),
+  );
+}
+
+function step(local: Local, by: Code): Code {
+  return set(local, op('i32.add', get(local), by));
+}
+
+/** Two sums below 2^16; a carry comes back at the lower end. */
+function addOnes(fn: WasmFunction, a: Code, b: Code): Code {
+  const total = fn.local(I32);
+  const low = op('i32.and', get(total), i32(0xffff));
+  return seq(
+    set(total, op('i32.add', a, b)),
+    op('i32.add', low, op('i32.shr_u', get(total), i32(16))),
+  );
+}
+
+function complement16(sum: Code): Code {
+  return op('i32.xor', sum, i32(0xffff));
+}
+
+/** The final complement, and the bytes from the highest to the lowest. */
+function bigEndian64(sum: Code): Code {
+  const reversed = v128([7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8]);
+  const twice = op('i64x2.splat', op('i64.xor', sum, i64(-1)));
+  return lane('i64x2.extract_lane', op('i8x16.swizzle', twice, reversed), 0);
+}

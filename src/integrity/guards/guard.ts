@@ -1,0 +1,173 @@
+import { assert } from '../../base/assert.ts';
+import type { Region } from '../../memory/region.unsafe.ts';
+import type { Csum } from '../integrity-profile.ts';
+import { isGuard, writeGuard } from '../tuple.ts';
+import { guardKernelsFor, stateWords } from './guard-kernels.unsafe.ts';
+import { type GuardLibrary, guardLibrary } from './guard-library.ts';
+import type { GuardRun } from './guard-run.ts';
+import { addIpSum, GuardState, swap16 } from './guard-state.ts';
+import { IP_BYTES_MAX } from './ip-wasm.ts';
+import { crc16Sliced, crc64Sliced, ipSumSliced } from './sliced.ts';
+
+// One guard over bytes in page frames, in pieces or in runs of whole intervals. Which way it is
+// computed is decided once for a piece or a run: the system library, WebAssembly on the memory of
+// the region, or plain TypeScript for adopted memory. All ways give the same.
+
+/** Moves `state` over `bytes` more bytes of `region`. Linux: crc_t10dif_update(), crc64_nvme(). */
+export function updateGuard(
+  csum: Csum,
+  state: GuardState,
+  region: Region,
+  at: number,
+  bytes: number,
+): void {
+  assert(at + bytes <= region.u8.length, 'guard: outside its region');
+  const kernels = guardKernelsFor(region, region);
+  if (kernels === null) {
+    updateInPlainCode(csum, state, region.u8, at, bytes);
+    return;
+  }
+  if (csum === 'crc16') {
+    state.low = swap16(kernels.crc16(at, bytes, swap16(state.low)));
+  } else if (csum === 'crc64') {
+    const words = stateWords();
+    words[0] = state.low;
+    words[1] = state.high;
+    kernels.crc64(at, bytes);
+    state.low = words[0];
+    state.high = words[1];
+  } else if (csum === 'ip') {
+    for (let done = 0; done < bytes; done += IP_BYTES_MAX) {
+      const piece = bytes - done < IP_BYTES_MAX ? bytes - done : IP_BYTES_MAX;
+      addIpSum(state, kernels.ip(at + done, piece), piece);
+    }
+  }
+}
+
+/** The same over any bytes, without WebAssembly. */
+export function updateInPlainCode(
+  csum: Csum,
+  state: GuardState,
+  u8: Uint8Array,
+  at: number,
+  bytes: number,
+): void {
+  if (csum === 'crc16') state.low = crc16Sliced(u8, at, bytes, state.low);
+  else if (csum === 'crc64') crc64Sliced(u8, at, bytes, state);
+  else if (csum === 'ip') addIpSum(state, ipSumSliced(u8, at, bytes), bytes);
+}
+
+/** Turns the state after the last byte into the guard: its bytes from the highest to the lowest. */
+export function finishGuard(csum: Csum, state: GuardState): void {
+  if (csum === 'ip') {
+    state.low = swap16(state.low ^ 0xffff);
+    state.high = 0;
+  }
+}
+
+/** Writes the guards of a run into its tuples. */
+export function fillGuards(csum: Csum, run: GuardRun): void {
+  const { data, metadata, dataAt, dataStride, intervalBytes, count } = run;
+  const { metadataAt, metadataStride, prefixBytes } = run;
+  assert(data !== null && metadata !== null, 'guard: a run without memory');
+  checkBounds(run, data, metadata);
+  const library = libraryFor(csum, run);
+  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
+  if (kernels === null) {
+    fillOneByOne(csum, run, library);
+    return;
+  }
+  const fill =
+    csum === 'crc16' ? kernels.fillCrc16 : csum === 'crc64' ? kernels.fillCrc64 : kernels.fillIp;
+  fill(dataAt, dataStride, intervalBytes, count, metadataAt, metadataStride, prefixBytes);
+}
+
+/** The first interval from `from` on whose guard is not the one in its tuple, or `run.count`. */
+export function firstBadGuard(csum: Csum, run: GuardRun, from: number, end: number): number {
+  const { data, metadata, dataStride, intervalBytes, metadataStride, prefixBytes } = run;
+  assert(data !== null && metadata !== null, 'guard: a run without memory');
+  assert(from <= end && end <= run.count, 'guard: outside its run');
+  checkBounds(run, data, metadata);
+  const library = libraryFor(csum, run);
+  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
+  if (kernels === null) return firstBadOneByOne(csum, run, from, end, library);
+  const check =
+    csum === 'crc16' ? kernels.checkCrc16 : csum === 'crc64' ? kernels.checkCrc64 : kernels.checkIp;
+  const dataAt = run.dataAt + from * dataStride;
+  const metadataAt = run.metadataAt + from * metadataStride;
+  const count = end - from;
+  const good = check(
+    dataAt,
+    dataStride,
+    intervalBytes,
+    count,
+    metadataAt,
+    metadataStride,
+    prefixBytes,
+  );
+  return from + good;
+}
+
+function checkBounds(run: GuardRun, data: Region, metadata: Region): void {
+  const last = run.count - 1;
+  assert(last >= 0, 'guard: an empty run');
+  const dataEnd = run.dataAt + last * run.dataStride + run.intervalBytes;
+  const metadataEnd = run.metadataAt + last * run.metadataStride + run.prefixBytes;
+  assert(dataEnd <= data.u8.length, 'guard: data outside its region');
+  assert(metadataEnd < metadata.u8.length, 'guard: metadata outside its region');
+}
+
+function libraryFor(csum: Csum, run: GuardRun): GuardLibrary | null {
+  const library = guardLibrary();
+  if (library === null || csum !== 'crc16' || library.crc16 === null) return null;
+  return run.intervalBytes >= library.bytesMin && run.data?.memory !== null ? library : null;
+}
+
+/** The guard of interval `index` of a run, in `state`. */
+export function guardOfInterval(
+  csum: Csum,
+  run: GuardRun,
+  index: number,
+  library: GuardLibrary | null,
+  state: GuardState,
+): void {
+  const { data, metadata, intervalBytes, prefixBytes } = run;
+  assert(data !== null && metadata !== null, 'guard: a run without memory');
+  const at = run.dataAt + index * run.dataStride;
+  state.reset();
+  if (library !== null && library.crc16 !== null) {
+    state.low = library.crc16(0, library.addressOf(data) + at, intervalBytes);
+  } else {
+    updateGuard(csum, state, data, at, intervalBytes);
+  }
+  if (prefixBytes > 0) {
+    updateGuard(csum, state, metadata, run.metadataAt + index * run.metadataStride, prefixBytes);
+  }
+  finishGuard(csum, state);
+}
+
+const guard = new GuardState();
+
+function fillOneByOne(csum: Csum, run: GuardRun, library: GuardLibrary | null): void {
+  const { u8 } = run.metadata as Region;
+  for (let i = 0; i < run.count; i++) {
+    guardOfInterval(csum, run, i, library, guard);
+    writeGuard(csum, u8, run.metadataAt + i * run.metadataStride + run.prefixBytes, guard);
+  }
+}
+
+function firstBadOneByOne(
+  csum: Csum,
+  run: GuardRun,
+  from: number,
+  end: number,
+  library: GuardLibrary | null,
+): number {
+  const { u8 } = run.metadata as Region;
+  for (let i = from; i < end; i++) {
+    guardOfInterval(csum, run, i, library, guard);
+    const at = run.metadataAt + i * run.metadataStride + run.prefixBytes;
+    if (!isGuard(csum, u8, at, guard)) return i;
+  }
+  return end;
+}
