@@ -95,7 +95,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: 'reclaim-ignores-pins',
     file: 'memory/user/reclaim.ts',
-    find: 'if (region.pins[head] > 0 && memory.seesPins) {',
+    find: 'if (region.pins[head] > 0) {',
     replace: 'if (region.pins[head] < 0) {',
     seedsMax: 200,
     world: 'path',

@@ -29,6 +29,4 @@ export interface CacheMemory {
   whenUnlocked(page: number, wake: () => void): void;
   /** A page of zeros that nobody counts. */
   readonly zeroPage: number;
-  /** False plants a bug: reclaim acts as if nothing was pinned. */
-  readonly seesPins: boolean;
 }

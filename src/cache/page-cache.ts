@@ -226,7 +226,7 @@ export class PageCache implements PageSource, FolioOwner, CacheShrinker {
     const page = this.index.pageAt(head);
     if (hasFlag(page, FrameFlag.LOCKED | FrameFlag.WRITEBACK)) return 0;
     // Linux asks after it has unmapped. Nobody can pin in between, so asking first spares faults.
-    if (maybePinned(page) && this.memory.seesPins) {
+    if (maybePinned(page)) {
       this.counters.keptPinned += size;
       this.setTag(head, CacheTag.REFERENCED);
       return 0;

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES } from '../base/units.ts';
 import { BioOp } from '../bio/bio-op.ts';
+import { pagesAreZero } from '../memory/copy.ts';
 import { folioPages, maybePinned } from '../memory/holds.ts';
 import { FrameFlag } from '../memory/region.unsafe.ts';
 import { CacheTag } from './cache-index.ts';
@@ -72,37 +73,46 @@ function prepare(file: FileCore, head: number, page: number, pages: number): boo
   assert(isLocked, 'writeback: the folio was locked inside a step');
   memory.cleanFolio(page);
   clearFlag(page, FrameFlag.DIRTY);
-  const isPlaced = placeFolio(file, head, pages);
-  if (isPlaced) {
+  const placed = placeFolio(file, head, pages);
+  if (placed > 0) {
     zeroBehindEnd(file, head, page, pages);
     setFlag(page, FrameFlag.WRITEBACK);
-  } else {
+  } else if (placed < 0) {
     file.errors.record(-Errno.ENOSPC);
     file.counters.writeErrors++;
   }
-  if (!isPlaced || maybePinned(page)) setFlag(page, FrameFlag.DIRTY);
+  if (placed < 0 || maybePinned(page)) setFlag(page, FrameFlag.DIRTY);
   memory.unlockFolio(page);
-  return isPlaced;
+  return placed > 0;
 }
 
-/** Gives every page of the folio that lies in the file a block. */
-function placeFolio(file: FileCore, head: number, pages: number): boolean {
+/**
+ * Gives every page of the folio that lies in the file a block; how many have one, or -1 when there
+ * is no room. A page that nobody reserved a block for came into the file when its end moved, and
+ * is zeros: without room it stays a hole. (Or a device wrote to it by a pin: then it is not.)
+ */
+function placeFolio(file: FileCore, head: number, pages: number): number {
   const { cache, extents } = file;
   const end = Math.min(head + pages, Math.ceil(file.size / PAGE_BYTES));
+  let placed = 0;
   for (let index = head; index < end; index++) {
     extents.lookup(index, run);
     if (run.state !== ExtentState.HOLE) {
       file.unreservePages(index, index + 1); // A direct write brought blocks meanwhile.
+      placed++;
       continue;
     }
-    // A device that wrote to a pinned page has asked nobody for space before.
-    if (!cache.hasTag(index, CacheTag.RESERVED) && !file.blocks.reserve(1)) return false;
+    if (!cache.hasTag(index, CacheTag.RESERVED) && !file.blocks.reserve(1)) {
+      if (pagesAreZero(cache.pageAt(index), 0, PAGE_BYTES)) continue;
+      return -1;
+    }
     cache.clearTag(index, CacheTag.RESERVED);
     const count = file.blocks.acquire(1, file.goalFor(index), true);
     assert(count === 1, 'writeback: a reserved block is missing');
     extents.insert(index, 1, file.blocks.start, ExtentState.UNWRITTEN);
+    placed++;
   }
-  return true;
+  return placed;
 }
 
 /** Neighbours in the file go together, pinned and other folios apart. */
@@ -117,6 +127,10 @@ function send(io: CacheIo): null {
   const end = Math.min(io.first + io.pages, Math.ceil(file.size / PAGE_BYTES));
   for (let index = io.first; index < end; ) {
     const device = deviceOf(file, index);
+    if (device < 0) {
+      index++;
+      continue;
+    }
     // Extents of different states may be neighbours on the device.
     let stop = index + 1;
     while (stop < end && deviceOf(file, stop) === device + stop - index) stop++;
@@ -128,10 +142,10 @@ function send(io: CacheIo): null {
   return null;
 }
 
-/** The block of the device under page `index`. */
+/** The block of the device under page `index`; -1: a hole that `placeFolio` left. */
 function deviceOf(file: FileCore, index: number): number {
   file.extents.lookup(index, run);
-  assert(run.state !== ExtentState.HOLE, 'writeback: a page without a block');
+  if (run.state === ExtentState.HOLE) return -1;
   return run.device + index - run.start;
 }
 

@@ -117,6 +117,39 @@ describe('low level', () => {
     assert.deepEqual(buffer.bytes.slice(0), new Uint8Array(4096).fill(5));
   });
 
+  test('a write that starts where the device ends fails alone, in whatever order', async () => {
+    for (const starts of [
+      [SIZE - 4096, SIZE],
+      [SIZE, SIZE - 4096],
+    ]) {
+      await using rig = new Rig();
+      using buffer = rig.arena.alloc(4096);
+      const { device } = rig;
+      buffer.bytes.fill(7);
+      const statuses = new Map<number, number>();
+      device.queue.startPlug();
+      for (const start of starts) {
+        const bio = device.bios.acquire(BioOp.WRITE, start / 512, 1);
+        assert.ok(bio !== null);
+        assert.equal(addSegment(bio, buffer.page, 0, 4096, HoldKind.BORROWED), 4096);
+        bio.endIo = (done: Bio) => {
+          statuses.set(start, done.status);
+          device.bios.release(done);
+        };
+        device.submitBio(bio);
+      }
+      device.queue.finishPlug();
+      while (statuses.size < 2) device.poll();
+      assert.equal(statuses.get(SIZE - 4096), 0);
+      assert.equal(statuses.get(SIZE), -Errno.ENOSPC);
+      const iter = new IovIter();
+      const back = new Uint8Array(4096);
+      iter.initView(IterDirection.DEST, back);
+      assert.equal(await rig.run(BioOp.READ, SIZE - 4096, iter, 4096), 4096);
+      assert.deepEqual(back, new Uint8Array(4096).fill(7));
+    }
+  });
+
   test('what is outstanding is named', async () => {
     await using rig = new Rig();
     using buffer = rig.arena.alloc(4096);

@@ -120,6 +120,7 @@ export class BlockDevice implements HoldSource {
       table: this.requests,
       sink: engine,
       splitPool: this.#splits,
+      sizeBytes: engine.info.fixedSize ? () => engine.sizeBytes() : undefined,
     });
     this.context = {
       limits: this.limits,

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { type Probe, ProbePoint } from '../base/probe.ts';
 import { TAG_NONE } from '../base/slots.ts';
+import { SECTOR_BYTES } from '../base/units.ts';
 import { type Bio, BioState, endBio } from '../bio/bio.ts';
 import { BioFlag } from '../bio/bio-op.ts';
 import type { BioPool } from '../bio/bio-pool.ts';
@@ -27,7 +28,11 @@ export interface BlockQueueOptions {
   readonly sink: RequestSink;
   /** Fronts of splits come from here: a pool of this layer's own. */
   readonly splitPool: BioPool;
+  /** Bytes of a device that cannot grow, asked for at each bio. Left out: it has no end. */
+  readonly sizeBytes?: (() => number) | undefined;
 }
+
+const endless = (): number => Number.POSITIVE_INFINITY;
 
 /** How many waiting requests a bio is tried against (Linux: the last 8 of a software queue). */
 const MERGE_WAITING_MAX = 8;
@@ -44,6 +49,7 @@ export class BlockQueue {
   readonly #table: RequestTable;
   readonly #sink: RequestSink;
   readonly #splitPool: BioPool;
+  readonly #sizeBytes: () => number;
   readonly #plug = new Plug();
   readonly #point = new SplitPoint();
   readonly #tags: Uint32Array;
@@ -65,6 +71,7 @@ export class BlockQueue {
     this.#table = options.table;
     this.#sink = options.sink;
     this.#splitPool = options.splitPool;
+    this.#sizeBytes = options.sizeBytes ?? endless;
     this.#tags = new Uint32Array(Math.max(options.table.depth, PLUG_REQUESTS_MAX));
     for (let i = 0; i < PLUG_REQUESTS_MAX; i++) this.#batch.push(options.table.at(0));
   }
@@ -105,6 +112,9 @@ export class BlockQueue {
       bio.probe = this.probe;
       this.probe.hit(ProbePoint.BIO_QUEUE, bio.traceId, bio, bio.op, bio.sector, bio.sectors);
     }
+    // It will fail, and must not take others with it. Linux fails it here: bio_check_eod().
+    const endByte = bio.sector * SECTOR_BYTES + bio.size;
+    if (bio.size > 0 && endByte > this.#sizeBytes()) bio.flags |= BioFlag.NOMERGE;
     bio.next = null;
     if (this.#pendingLast === null) this.#pendingFirst = bio;
     else this.#pendingLast.next = bio;

@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly profile?: Profile;
   readonly depth?: number;
   readonly splitBios?: number;
+  /** Of a device that cannot grow. */
+  readonly sizeBytes?: number;
 }
 
 export class QueueWorld implements Probe {
@@ -61,13 +63,17 @@ export class QueueWorld implements Probe {
   #isRest = new Set<Request>();
   #rowsOf = new Map<Bio, number[]>();
 
-  constructor({ limits, profile = DEFAULT_PROFILE, depth = 64, splitBios = 64 }: WorldOptions) {
+  constructor(options: WorldOptions) {
+    const { limits, profile = DEFAULT_PROFILE, depth = 64, splitBios = 64 } = options;
     this.limits = limits;
     this.table = new RequestTable(depth);
     this.splits = new BioPool({ bios: splitBios, rows: 1 });
     const sink = { submit: this.#submit };
     const splitPool = this.splits;
-    this.queue = new BlockQueue({ limits, profile, table: this.table, sink, splitPool });
+    const { table } = this;
+    const { sizeBytes: end } = options;
+    const sizeBytes = end === undefined ? undefined : () => end;
+    this.queue = new BlockQueue({ limits, profile, table, sink, splitPool, sizeBytes });
     this.queue.probe = this;
   }
 

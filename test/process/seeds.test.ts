@@ -17,7 +17,7 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith('.txt'))) 
   });
 }
 
-const SEEDS = 200;
+const SEEDS = 240;
 const STEPS = 250;
 
 test('worlds of the whole path run without a wrong byte, a lost pin or a stuck call', async () => {

@@ -313,15 +313,3 @@ test('a page that lost its right and got it back is still written in place', () 
   assert.equal(machine.memory.counters.cowCopies, 0);
   unpinPages(page, 1);
 });
-
-test('planted bug: reclaim that does not see pins loses what the device writes', () => {
-  using machine = new Machine();
-  const addr = machine.map(1);
-  poke(machine.space, addr, 42);
-  const page = hold(machine.space, addr, UserHold.PIN);
-  machine.memory.seesPins = false;
-  machine.memory.reclaim(4);
-  deviceWrites(page, 43);
-  unpinPages(page, 1);
-  assert.equal(peek(machine.space, addr), 42);
-});

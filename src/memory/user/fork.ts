@@ -65,7 +65,7 @@ function forkEntry(
   const head = region.head[frame];
   if ((region.flags[head] & FrameFlag.ANON) === 0) return true;
   if (columns.exclusive[frame] === 1) {
-    const mustCopy = parent.hasPinned && region.pins[head] > 0 && memory.seesPins;
+    const mustCopy = parent.hasPinned && region.pins[head] > 0;
     maybe(mustCopy, 'fork: a pinned page is copied for the child');
     if (mustCopy) return copyForChild(child, vpn, page, bits);
     columns.exclusive[frame] = 0;

@@ -17,7 +17,7 @@ export function hintRange(space: UserSpace, start: number, end: number): number 
     // Nor what is marked already, or mapped without any access.
     if (!isUsable(bits) || (bits & Pte.SPECIAL) !== 0) continue;
     const head = region.head[table.frameAt(vpn) - region.firstPage];
-    if (region.pins[head] > 0 && memory.seesPins) {
+    if (region.pins[head] > 0) {
       memory.counters.hintsRefusedPinned++;
       continue;
     }

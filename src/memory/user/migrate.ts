@@ -27,12 +27,12 @@ export function migrateFolio(memory: UserMemory, page: number, movable: boolean)
 
 /** `extra`: references that the migration itself holds. */
 function isMovableNow(memory: UserMemory, head: number, extra: number): boolean {
-  const { region, columns, seesPins } = memory;
+  const { region, columns } = memory;
   const owner = columns.owner[head];
   const isAnonymous = (region.flags[head] & FrameFlag.ANON) !== 0;
   if (!isAnonymous && owner === null) return false;
   if ((region.flags[head] & (FrameFlag.LOCKED | FrameFlag.WRITEBACK)) !== 0) return false;
-  if (seesPins && region.pins[head] > 0) return false;
+  if (region.pins[head] > 0) return false;
   const expected = columns.mapCount[head] + (owner === null ? 0 : owner.ownRefs) + extra;
   return expected > extra && region.refs[head] === expected;
 }

@@ -72,7 +72,7 @@ export class FrameReclaim {
     const memory = this.#memory;
     const { region, columns, counters } = memory;
     const page = region.firstPage + head;
-    if (region.pins[head] > 0 && memory.seesPins) {
+    if (region.pins[head] > 0) {
       counters.reclaimSkippedPinned++;
       return 0;
     }

@@ -73,9 +73,9 @@ function anonymousPageAt(space: UserSpace, vpn: number): number {
 
 /** Anybody but page table entries: a reference, the lock, writeback, a pin. */
 function isHeldByOthers(space: UserSpace, page: number): boolean {
-  const { region, columns, seesPins } = space.memory;
+  const { region, columns } = space.memory;
   const frame = page - region.firstPage;
   if (region.refs[frame] !== columns.mapCount[frame]) return true;
   if ((region.flags[frame] & (FrameFlag.LOCKED | FrameFlag.WRITEBACK)) !== 0) return true;
-  return seesPins && region.pins[frame] > 0;
+  return region.pins[frame] > 0;
 }

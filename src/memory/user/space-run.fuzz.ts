@@ -44,7 +44,6 @@ export class SpaceRun {
       swapPages,
       ...(movableFrom === null ? {} : { movableFrom }),
     });
-    this.memory.seesPins = options.seesPins ?? true;
     this.holds = new SpaceHolds(this.memory);
     this.file = new ObjectFile(this.memory, FILE_PAGES);
     const process = this.#spawn();

@@ -68,8 +68,6 @@ export interface RunOptions {
   readonly frames: number;
   readonly swapPages: number;
   readonly movableFrom: number | null;
-  /** Plants a bug. */
-  readonly seesPins?: boolean;
 }
 
 export const RUN_OPTIONS: fc.Arbitrary<RunOptions> = fc.record({

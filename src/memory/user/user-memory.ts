@@ -57,8 +57,6 @@ export class UserMemory {
   readonly zeroPage: number;
   /** First frame of the movable zone; Infinity: there is none. */
   readonly movableFrom: number;
-  /** False plants a bug: reclaim, migration, hints and fork act as if nothing was pinned. */
-  seesPins = true;
   /** Fault injection: so many allocations succeed, then -ENOMEM. */
   allocationsLeft = Number.POSITIVE_INFINITY;
   readonly #reclaim: FrameReclaim;

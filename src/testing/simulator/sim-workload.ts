@@ -231,9 +231,7 @@ export class SimWorkload {
     }
     if (status === 0) return null;
     if (INJECTED.includes(status) && this.#world.hasErrors) return null;
-    // A write that starts where the device ends may be joined to the last one and fail both: only
-    // the engine knows the size, so the queue cannot tell (Linux does, in bio_check_eod).
-    if (status === -Errno.ENOSPC && sim.end >= this.#model.length) return null;
+    if (status === -Errno.ENOSPC && this.#isBeyond(sim)) return null;
     if (status === -Errno.EINVAL && sim.isRagged) return null;
     if (status === -Errno.ECANCELED && sim.isCancelled) return null;
     return `${text}, but nothing was wrong with it`;

@@ -67,7 +67,7 @@ export class FileSteps {
       const [{ bytes }] = op.targets;
       const isExact = result === 0 && !op.isTargetRaced;
       if (isExact) {
-        world.model.change(object, at, bytes, this.#zeros.bytes, 0);
+        world.model.change(object, at, bytes, this.#zeros.bytes, 0, op);
         object.trust(at, bytes, op.startNs);
         if (op.kind === OpKind.TRUNCATE && !op.metResize) this.#checkSize(op, file, at);
       } else {

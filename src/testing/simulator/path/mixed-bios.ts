@@ -6,8 +6,9 @@ import { addSegment, releasePages } from '../../../bio/bio-add.ts';
 import { BioOp } from '../../../bio/bio-op.ts';
 import { HoldKind } from '../../../memory/holds.ts';
 import { PinFlag, tryPinUserPages } from '../../../memory/user/pin-user-pages.ts';
+import type { ModelObject } from './model-object.ts';
 import type { PathAction } from './path-action.ts';
-import { OpKind, PathOp, type Span } from './path-op.ts';
+import { OpKind, PathOp, type Span, touches } from './path-op.ts';
 import type { PathProcess, PathWorld } from './path-world.ts';
 
 const PAGES_MAX = 6;
@@ -42,7 +43,9 @@ export class MixedBios {
     if (file === undefined || file.file !== null) return;
     const count = Math.min(Math.ceil(action.bytes / PAGE_BYTES), PAGES_MAX);
     const places = file.object.bytes.length / PAGE_BYTES - count;
-    const at = (Math.floor(action.at / PAGE_BYTES) % places) * PAGE_BYTES;
+    const first = Math.floor(action.at / PAGE_BYTES) % places;
+    const at = this.#freePlace(file.object, first, places, count * PAGE_BYTES);
+    if (at < 0) return;
     const { device } = file.disk;
     const bio = device.bios.acquire(BioOp.WRITE, (file.base + at) / SECTOR_BYTES, count);
     if (bio === null) return;
@@ -72,6 +75,19 @@ export class MixedBios {
     bio.owner = mixed;
     bio.endIo = this.#ended;
     device.submitBio(bio);
+  }
+
+  /**
+   * From page `first` on. A bio of one's own is not kept apart from a write that changes a part of
+   * a block, so it goes where nothing in flight writes to. -1: there is no such place.
+   */
+  #freePlace(object: ModelObject, first: number, places: number, bytes: number): number {
+    const { inFlight } = this.#world.model;
+    for (let i = 0; i < places; i++) {
+      const at = ((first + i) % places) * PAGE_BYTES;
+      if (!inFlight.some((op) => touches(op.targets, object, at, bytes))) return at;
+    }
+    return -1;
   }
 
   #add(made: PathProcess, bio: Bio, addr: number, kind: HoldKind): boolean {

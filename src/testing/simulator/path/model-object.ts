@@ -75,6 +75,15 @@ export class ModelObject {
     }
   }
 
+  isExact(at: number, bytes: number): boolean {
+    if (this.uncertain === 0) return true;
+    const end = Math.floor((at + bytes - 1) / SECTOR_BYTES);
+    for (let i = Math.floor(at / SECTOR_BYTES); i <= end; i++) {
+      if (this.certainty[i] !== Certainty.EXACT) return false;
+    }
+    return true;
+  }
+
   certaintyAt(at: number): Certainty {
     if (this.uncertain === 0) return Certainty.EXACT;
     return this.certainty[Math.floor(at / SECTOR_BYTES)] as Certainty;

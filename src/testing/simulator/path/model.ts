@@ -52,13 +52,71 @@ export class Model {
     }
   }
 
-  /** Somebody writes: `bytes` of `from` are in the object now. Readers may have the old ones. */
-  change(object: ModelObject, at: number, bytes: number, from: Uint8Array, fromAt: number): void {
+  /**
+   * Somebody writes: `bytes` of `from` are in the object now. Readers may have the old ones. `by`:
+   * the operation in flight whose bytes these are; null: the program's, or nobody's that is known.
+   */
+  change(
+    object: ModelObject,
+    at: number,
+    bytes: number,
+    from: Uint8Array,
+    fromAt: number,
+    by: PathOp | null = null,
+  ): void {
     for (const op of this.inFlight) {
-      if (touches(op.sources, object, at, bytes)) keepOld(op, object, at, bytes);
-      if (touches(op.targets, object, at, bytes)) op.isTargetRaced = true;
+      if (op === by) continue;
+      if (touches(op.sources, object, at, bytes)) {
+        keepOld(op, object, at, bytes);
+        for (const writer of this.inFlight) {
+          if (writer !== op && writer !== by) this.#keepBrought(op, writer, object, at, bytes);
+        }
+      }
+      if (touches(op.targets, object, at, bytes)) op.overwritten(object, at, bytes);
     }
     object.write(at, from, fromAt, bytes);
+  }
+
+  /**
+   * What `writer` moves there may have arrived already: nothing orders a device in flight and the
+   * program. Then it lay there until now, and `op` may have taken it, which the model never had.
+   */
+  #keepBrought(op: PathOp, writer: PathOp, object: ModelObject, at: number, bytes: number): void {
+    for (const span of op.sources) {
+      const first = Math.max(span.at, at);
+      const end = Math.min(span.at + span.bytes, at + bytes);
+      if (span.object !== object || first >= end) continue;
+      for (const target of writer.targets) {
+        const start = Math.max(target.at, first);
+        const stop = Math.min(target.at + target.bytes, end);
+        if (target.object !== object || start >= stop) continue;
+        const from = target.from + start - target.at;
+        this.#keepMoved(op, span.from + start - span.at, writer, from, stop - start);
+      }
+    }
+  }
+
+  /** Bytes [from, from + bytes) that `writer` moves may be bytes [to, ...) of `op`. */
+  #keepMoved(op: PathOp, to: number, writer: PathOp, from: number, bytes: number): void {
+    if (writer.isWild) op.isWild = true;
+    for (const known of writer.alternatives) {
+      const first = Math.max(known.from, from);
+      const end = Math.min(known.from + known.bytes.length, from + bytes);
+      if (first >= end) continue;
+      op.remember(to + first - from, known.bytes.slice(first - known.from, end - known.from));
+    }
+    for (const source of writer.sources) {
+      const first = Math.max(source.from, from);
+      const end = Math.min(source.from + source.bytes, from + bytes);
+      if (first >= end) continue;
+      const start = source.at + first - source.from;
+      const stop = start + end - first;
+      const isFed = this.inFlight.some((other) => {
+        return other !== writer && touches(other.targets, source.object, start, stop - start);
+      });
+      if (isFed || !source.object.isExact(start, stop - start)) op.isWild = true;
+      op.remember(to + first - from, source.object.bytes.slice(start, stop));
+    }
   }
 
   /**
@@ -68,6 +126,10 @@ export class Model {
   remapped(process: ModelProcess, addr: number, bytes: number, isDisturbed: boolean): void {
     for (const op of this.inFlight) {
       if (op.process !== process) continue;
+      if (op.isPinned) {
+        op.isRemapped = true;
+        continue;
+      }
       const spans = op.kind === OpKind.READ ? op.targets : op.sources;
       let from = 0;
       for (let i = 0; i < op.addr.length; i++) {
@@ -159,7 +221,7 @@ export class Model {
     const { object, at, bytes, from } = span;
     if (isAsBrought(op, span, actual, actualAt)) {
       if (differenceWithin(object.bytes, at, actual, actualAt, bytes) >= 0) {
-        this.change(object, at, bytes, actual, actualAt);
+        this.change(object, at, bytes, actual, actualAt, op);
       }
       return;
     }
@@ -170,13 +232,14 @@ export class Model {
       if (mayBeOld && object.bytes[at + i] === value) continue;
       if (this.brings(op, from + i, value)) continue;
       this.#countDoubt(object, at + i);
-      if (mayBeOld && this.explains(object, at + i, value)) continue;
+      const isOld = mayBeOld || op.wasOverwritten(object, at + i);
+      if (isOld && this.explains(object, at + i, value)) continue;
       if (mayBeZero && !isCertain && value === 0) continue;
       if (object.certaintyAt(at + i) === Certainty.SPOILED) continue;
       wrongByte(object, at + i, value, `after ${op.text}`);
     }
     if (differenceWithin(object.bytes, at, actual, actualAt, bytes) >= 0) {
-      this.change(object, at, bytes, actual, actualAt);
+      this.change(object, at, bytes, actual, actualAt, op);
     }
   }
 }
@@ -213,6 +276,8 @@ function keepOld(op: PathOp, object: ModelObject, at: number, bytes: number): vo
     const start = Math.max(span.at, at);
     const end = Math.min(span.at + span.bytes, at + bytes);
     if (span.object !== object || start >= end) continue;
+    // What nobody knew for sure may have been taken already.
+    if (!object.isExact(start, end - start)) op.isWild = true;
     op.remember(span.from + start - span.at, object.bytes.slice(start, end));
   }
 }

@@ -6,6 +6,13 @@ import { ActionFlag, type PathAction, type Verb } from './path-action.ts';
 export const WINDOW_START = 0x400_0000;
 export const WINDOW_PAGES = 64;
 
+/** How often a step turns to memory that is in use: only there can anything race. */
+const BUSY_SHARE = 0.4;
+
+/** Of all steps: something that meets an operation in flight on purpose. */
+const RACE_SHARE = 0.06;
+const RACES: readonly Verb[] = ['store', 'store', 'store', 'fork', 'fork', 'map', 'unmap', 'load'];
+
 /** What a choice must know of the world. */
 export interface ChoiceWorld {
   readonly processSlots: number;
@@ -17,7 +24,10 @@ export interface ChoiceWorld {
   isAlive(slot: number): boolean;
   isMapped(slot: number, vpn: number): boolean;
   readonly hasRoom: boolean;
-  readonly swaps: boolean;
+  /** An address that an operation in flight of the process uses; -1: there is none. */
+  busyAddr(slot: number, choice: number): number;
+  /** The process of an operation in flight that uses memory; -1: there is none. */
+  busySlot(choice: number): number;
 }
 
 /** Of a thousand. What is left over lets time pass. */
@@ -34,9 +44,9 @@ const WEIGHTS: readonly (readonly [Verb, number])[] = [
   ['unmap', 6],
   ['protect', 5],
   ['move', 4],
-  ['fork', 7],
-  ['exit', 5],
-  ['kill', 3],
+  ['fork', 10],
+  ['exit', 8],
+  ['kill', 5],
   ['spawn', 6],
   ['fsync', 10],
   ['msync', 6],
@@ -72,8 +82,13 @@ const STARTS: ReadonlySet<Verb> = new Set<Verb>([
 
 /** Fills `action` with the next step. */
 export function chooseAction(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
-  const verb = TABLE[random.below(TABLE.length)];
-  const who = random.below(world.processSlots);
+  let verb = TABLE[random.below(TABLE.length)];
+  let who = random.below(world.processSlots);
+  const busy = random.chance(RACE_SHARE) ? world.busySlot(random.below(64)) : -1;
+  if (busy >= 0) {
+    who = busy;
+    verb = random.pick(RACES);
+  }
   action.set(verb, who, random.uint32());
   if (verb === 'tick') return;
   if (STARTS.has(verb) && !world.hasRoom) {
@@ -156,8 +171,8 @@ function chooseTransfer(random: SeededRandom, world: ChoiceWorld, action: PathAc
   chooseRange(random, world, action, isDirect ? fine : random.pick([1, 512, PAGE_BYTES]));
   action.addr = mappedAddr(random, world, action.who);
   const roll = random.below(10);
-  if (roll === 9) action.addr += random.below(PAGE_BYTES);
-  else if (roll > 6) action.addr += random.below(8) * 512;
+  if (roll > 7) action.addr += random.below(PAGE_BYTES);
+  else if (roll > 5) action.addr += random.below(8) * 512;
   if (random.chance(0.2)) action.flags |= ActionFlag.VECTOR;
   if (random.chance(0.05)) action.flags |= ActionFlag.SEQUENTIAL;
 }
@@ -179,7 +194,9 @@ function chooseRange(
 function chooseMapping(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
   const pages = random.between(1, 12);
   const first = random.below(WINDOW_PAGES - pages + 1);
-  action.addr = WINDOW_START + first * PAGE_BYTES;
+  const busy = random.chance(BUSY_SHARE) ? world.busyAddr(action.who, random.below(64)) : -1;
+  const start = busy < 0 ? WINDOW_START + first * PAGE_BYTES : busy;
+  action.addr = Math.floor(start / PAGE_BYTES) * PAGE_BYTES;
   action.bytes = pages * PAGE_BYTES;
   action.flags = ActionFlag.READABLE;
   if (random.chance(0.9)) action.flags |= ActionFlag.WRITABLE;
@@ -193,8 +210,10 @@ function chooseMapping(random: SeededRandom, world: ChoiceWorld, action: PathAct
   action.at = random.below(world.fileBytes(action.file) / PAGE_BYTES) * PAGE_BYTES;
 }
 
-/** A page of the window, mapped more often than not. */
+/** A page of the window, mapped more often than not, and often in use by something in flight. */
 function mappedAddr(random: SeededRandom, world: ChoiceWorld, slot: number): number {
+  const busy = random.chance(BUSY_SHARE) ? world.busyAddr(slot, random.below(64)) : -1;
+  if (busy >= 0) return Math.floor(busy / PAGE_BYTES) * PAGE_BYTES;
   const first = WINDOW_START / PAGE_BYTES;
   let vpn = first + random.below(WINDOW_PAGES);
   for (let i = 0; i < 6 && !world.isMapped(slot, vpn); i++) {

@@ -39,6 +39,12 @@ interface Alternative {
   readonly bytes: Uint8Array;
 }
 
+interface Overwrite {
+  readonly object: ModelObject;
+  readonly at: number;
+  readonly bytes: number;
+}
+
 /** Alternatives beyond which an operation counts as having met anything. */
 const ALTERNATIVES_MAX = 24;
 
@@ -62,6 +68,12 @@ export class PathOp {
   isWild = false;
   /** Another operation wrote to the same targets meanwhile: any order is legal. */
   isTargetRaced = false;
+  /** Bytes of its targets that the program wrote to meanwhile: either may have come last. */
+  readonly overwrites: Overwrite[] = [];
+  /** All its pages were pinned when it began: what the program maps there later is not its own. */
+  isPinned = false;
+  /** The program changed the mapping, but what is pinned stays what it is. */
+  isRemapped = false;
   /** The program changed the mapping under it. */
   isDisturbed = false;
   isKilled = false;
@@ -106,6 +118,18 @@ export class PathOp {
     assert(from >= 0 && from + bytes.length <= this.bytes, 'path op: remembers too much');
     if (this.alternatives.length >= ALTERNATIVES_MAX) this.isWild = true;
     else this.alternatives.push({ from, bytes });
+  }
+
+  /** The program wrote to a target: `isTargetRaced`, but for these bytes only. */
+  overwritten(object: ModelObject, at: number, bytes: number): void {
+    if (this.overwrites.length >= ALTERNATIVES_MAX) this.isTargetRaced = true;
+    else this.overwrites.push({ object, at, bytes });
+  }
+
+  wasOverwritten(object: ModelObject, at: number): boolean {
+    return this.overwrites.some((range) => {
+      return range.object === object && at >= range.at && at < range.at + range.bytes;
+    });
   }
 
   /** True when byte `i` of the operation had `value` at some moment that is over. */

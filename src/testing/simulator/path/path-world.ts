@@ -9,6 +9,7 @@ import { SeededRandom } from '../seeded-random.ts';
 import { SimClock } from '../sim-clock.ts';
 import { Tally } from '../tally.ts';
 import type { World, WorldSettings } from '../world.ts';
+import { FreeFrames } from './free-frames.ts';
 import { checkCheaply, checkFully, checkIdle } from './invariants.ts';
 import type { LongTerm } from './long-term.ts';
 import { Model } from './model.ts';
@@ -66,6 +67,7 @@ export class PathWorld implements World, ChoiceWorld {
   readonly #seed: number;
   readonly #action = new PathAction();
   readonly #steps: PathSteps;
+  readonly #freeFrames: FreeFrames;
   #spawned = 0;
   #stepCount = 0;
 
@@ -77,7 +79,7 @@ export class PathWorld implements World, ChoiceWorld {
     this.random = random;
     const count = (name: string, from: readonly number[]): number =>
       Number(settings[name] ?? random.pick(from));
-    this.processSlots = count('processes', [1, 2, 3, 4]);
+    this.processSlots = count('processes', [1, 2, 2, 3, 4]);
     this.extentFiles = count('files', [1, 2, 3]);
     const disks = count('disks', [1, 1, 2]);
     this.opsMax = count('ops', [1, 4, 8, 16]);
@@ -117,6 +119,7 @@ export class PathWorld implements World, ChoiceWorld {
     }
     this.#makeFiles(random);
     this.#steps = new PathSteps(this);
+    this.#freeFrames = new FreeFrames(this.arena.region);
     for (let slot = 0; slot < this.processSlots; slot++) this.processes.push(null);
   }
 
@@ -160,8 +163,24 @@ export class PathWorld implements World, ChoiceWorld {
     return this.model.inFlight.length < this.opsMax;
   }
 
-  get swaps(): boolean {
-    return this.memory.swap.slots > 0;
+  busySlot(choice: number): number {
+    const { inFlight } = this.model;
+    for (let i = 0; i < inFlight.length; i++) {
+      const { process, addr } = inFlight[(i + choice) % inFlight.length];
+      if (addr.length === 0 || !process.isAlive) continue;
+      return this.processes.findIndex((made) => made?.model === process);
+    }
+    return -1;
+  }
+
+  busyAddr(slot: number, choice: number): number {
+    const model = this.processes[slot]?.model ?? null;
+    const { inFlight } = this.model;
+    for (let i = 0; i < inFlight.length; i++) {
+      const op = inFlight[(i + choice) % inFlight.length];
+      if (op.process === model && op.addr.length > 0) return op.addr[choice % op.addr.length];
+    }
+    return -1;
   }
 
   // The world.
@@ -189,7 +208,10 @@ export class PathWorld implements World, ChoiceWorld {
 
   check(): void {
     checkCheaply(this);
-    if (this.#stepCount % FULL_CHECK_STEPS === 0) checkFully(this);
+    this.#freeFrames.checkFresh();
+    if (this.#stepCount % FULL_CHECK_STEPS !== 0) return;
+    checkFully(this);
+    this.#freeFrames.check();
   }
 
   spawn(slot: number, process?: Process): PathProcess {

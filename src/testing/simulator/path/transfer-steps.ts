@@ -1,13 +1,13 @@
 import { AssertionError } from '../../../base/assert.ts';
 import { Errno } from '../../../base/errno.ts';
-import { PAGE_BYTES } from '../../../base/units.ts';
+import { PAGE_BYTES, pagesSpanned } from '../../../base/units.ts';
 import { byteAt, FrameFlag, frameOf, regionOf } from '../../../memory/region.unsafe.ts';
 import { Pte } from '../../../memory/user/page-table.ts';
 import { Certainty, type ModelObject, ZEROS } from './model-object.ts';
 import type { ModelProcess } from './model-process.ts';
 import { ActionFlag, type PathAction } from './path-action.ts';
 import type { PathFile } from './path-file.ts';
-import { OpKind, PathOp, type Span } from './path-op.ts';
+import { OpKind, PathOp, type Span, touches } from './path-op.ts';
 import type { PathProcess, PathWorld } from './path-world.ts';
 
 /** Errors that a faulty disk may give by itself. */
@@ -38,6 +38,7 @@ export class TransferSteps {
     const at = action.at % file.object.bytes.length;
     const most = file.object.bytes.length - at;
     const bytes = Math.min(action.bytes, most);
+    if (file.file === null && this.#meetsMixed(file, at, bytes)) return;
     const { addr, lens } = rangesOf(action, bytes);
     const op = new PathOp({
       kind: isRead ? OpKind.READ : OpKind.WRITE,
@@ -60,8 +61,28 @@ export class TransferSteps {
     const { calls } = made.process;
     const position = file.base + at;
     const done = (result: number): void => this.#ended(made, op, file, at, result);
+    const isVector = addr.length > 1;
+    const { region } = this.#world.arena;
+    const pinned = region.pinnedPages;
     if (isRead) calls.readv(fd, addr, lens, position, done);
     else calls.writev(fd, addr, lens, position, done);
+    let pages = 0;
+    addr.forEach((start, i) => {
+      pages += pagesSpanned(start % PAGE_BYTES, lens[i]);
+    });
+    // Parts of blocks and of pages are pinned once for each piece: their count says nothing.
+    const unit = Math.max(file.disk.device.limits.logical_block_size, isVector ? PAGE_BYTES : 1);
+    const isWhole = (position | bytes) % unit === 0 && (!isVector || addr[0] % PAGE_BYTES === 0);
+    op.isPinned = isWhole && op.ends === 0 && region.pinnedPages - pinned === pages;
+  }
+
+  /** Only a transfer waits for the blocks of another; a bio filled by hand does not. */
+  #meetsMixed(file: PathFile, at: number, bytes: number): boolean {
+    const start = at - (at % PAGE_BYTES);
+    const size = Math.ceil((at + bytes - start) / PAGE_BYTES) * PAGE_BYTES;
+    return this.#world.model.inFlight.some(({ action, targets }) => {
+      return action.verb === 'mixed-write' && touches(targets, file.object, start, size);
+    });
   }
 
   #memorySpans(model: ModelProcess, op: PathOp, isRead: boolean): Span[] {
@@ -103,6 +124,12 @@ export class TransferSteps {
     this.#world.model.end(op);
   };
 
+  /** Bytes of the object that mean something. */
+  #endOf(object: ModelObject): number {
+    if (!object.isFile) return Number.POSITIVE_INFINITY;
+    return this.#world.pathFiles.find((known) => known.object === object)?.size ?? 0;
+  }
+
   /** Behind the end of its file a page has bytes that nobody promises anything about. */
   #doubtTail(object: ModelObject, at: number, bytes: number): void {
     if (!object.isFile) return;
@@ -119,7 +146,8 @@ export class TransferSteps {
 
   /** A device wrote: its pages are dirty since then, whatever cleaned them while it did. */
   #checkDirty({ process, model }: PathProcess, op: PathOp): void {
-    if (op.isDisturbed || op.isKilled || op.pageMoves !== this.#pageMoves()) return;
+    if (op.isDisturbed || op.isRemapped || op.isKilled || op.pageMoves !== this.#pageMoves())
+      return;
     const { table } = process.space;
     op.addr.forEach((addr, i) => {
       for (let at = addr; at < addr + op.lens[i]; at += PAGE_BYTES - (at % PAGE_BYTES)) {
@@ -156,9 +184,12 @@ export class TransferSteps {
       let step = Math.min(PAGE_BYTES - (at % PAGE_BYTES), span.bytes - done);
       if (from < moved && from + step > moved) step = moved - from;
       const isCertain = from + step <= moved;
+      // A mapping goes on behind the end of its file, where writeback makes zeros of anything.
+      const end = op.kind === OpKind.READ ? this.#endOf(span.object) : Number.POSITIVE_INFINITY;
+      if (at < end && at + step > end) step = end - at;
       const part: Span = { object: span.object, at, bytes: step, from };
       done += step;
-      if (!this.#actual(span.object, at)) {
+      if (at >= end || !this.#actual(span.object, at)) {
         span.object.doubt(at, step, Certainty.LOOSE);
         continue;
       }
@@ -202,6 +233,9 @@ export class TransferSteps {
       throw new AssertionError(`sim: ended with ${result}: ${op.text}`);
     }
     if (result === op.bytes) return;
+    if (op.isPinned && result === -Errno.EFAULT) {
+      throw new AssertionError(`sim: pinned memory went away: ${op.text}`);
+    }
     const world = this.#world;
     if (op.isKilled || op.isDisturbed || world.hasErrors || world.isTight) {
       if (result >= 0 || this.#mayFail(op, result)) return;
