@@ -108,6 +108,15 @@ export class PassthroughRig implements Disposable {
     return { [Symbol.dispose]: () => held.forEach((page) => void this.own.putFolio(page)) };
   }
 
+  /** Every free page of the own arena gets bytes that nobody may see. */
+  soilOwnPages(): void {
+    const pages: number[] = [];
+    for (let page = this.own.getFolio(0); page >= 0; page = this.own.getFolio(0)) pages.push(page);
+    const soil = new Uint8Array(PAGE_BYTES).fill(0xee);
+    for (const page of pages) copyIn(page, 0, soil, 0, PAGE_BYTES);
+    for (const page of pages) this.own.putFolio(page);
+  }
+
   frameAt(addr: number): number {
     return this.space.table.frameAt(Math.floor(addr / PAGE_BYTES));
   }
@@ -161,6 +170,8 @@ export class PassthroughRig implements Disposable {
     for (const space of this.memory.spaces) space?.exit();
     this.memory[Symbol.dispose]();
     this.users.assertNothingOutstanding();
+    this.users[Symbol.dispose]();
+    this.own[Symbol.dispose]();
   }
 }
 

@@ -10,8 +10,8 @@ import type { PassthroughRules } from './passthrough-rules.ts';
 /**
  * Adds a piece of one page to `bio` unless a limit of the device stands against it: false, and
  * nothing has changed. One row is one segment: it grows while memory runs on inside one boundary
- * window, up to max_segment_size. The hold goes to the bio; one that joins inside a page is
- * dropped. For kernels up to 6.12 alone. Linux: bio_add_hw_page(), block/bio.c.
+ * window, up to max_segment_size. The hold goes to the bio; one that joins inside a page is let
+ * go. For kernels up to 6.12 alone. Linux: bio_add_hw_page(), block/bio.c.
  */
 export function addLimited(
   bio: Bio,

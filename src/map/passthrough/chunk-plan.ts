@@ -24,9 +24,13 @@ export class ChunkPlan {
   /** Bytes of each chunk but the last: a folio of `order`, or as much of it as a segment takes. */
   chunkBytes = 0;
   order = 0;
-  /** Smaller folios than this would leave a gap, or break the padding. */
+  /** Bytes that the last one may have: no edge follows it. */
+  lastBytes = 0;
+  /** What starts off the first chunk in smaller folios than this would leave a gap. */
   orderMin = 0;
 }
+
+const FOLIO_BYTES_MAX = 2 ** ORDER_MAX * PAGE_BYTES;
 
 /** Bytes that a segment may have from an address on its own size. */
 export function segmentWindow(limits: Limits): number {
@@ -46,38 +50,31 @@ export function planChunks(
 ): void {
   const window = segmentWindow(limits);
   const edge = Math.max(limits.virt_boundary_mask, limits.dma_pad_mask) + 1;
-  plan.orderMin = 0;
-  plan.fit = ChunkFit.FITS;
-  if (bytes <= window && segmentsMax >= 1) {
-    planOne(bytes, segmentsMax, edge, plan);
-    return;
-  }
   const most = window - (window % edge);
-  if (most === 0 || Math.ceil(bytes / most) > segmentsMax) {
+  const inside = Math.max(segmentsMax - 1, 0);
+  plan.lastBytes = Math.min(window, FOLIO_BYTES_MAX);
+  plan.orderMin = orderFor(edge);
+  if (segmentsMax < 1 || bytes > inside * most + window) {
     plan.fit = ChunkFit.NEVER;
     return;
   }
-  plan.orderMin = orderFor(edge);
-  plan.order = Math.min(Math.floor(Math.log2(most / PAGE_BYTES)), ORDER_MAX);
-  plan.chunkBytes = 2 ** plan.order * PAGE_BYTES;
-  if (Math.ceil(bytes / plan.chunkBytes) <= segmentsMax) return;
-  // Whole folios are too small by less than a half: use as much of the next size as may be.
-  plan.order = orderFor(most);
-  plan.chunkBytes = most;
-  if (plan.order > ORDER_MAX) plan.fit = ChunkFit.TOO_LARGE;
+  const folios = Math.min(most, FOLIO_BYTES_MAX - (FOLIO_BYTES_MAX % edge));
+  plan.chunkBytes = folios > 0 ? 2 ** Math.floor(Math.log2(folios)) : 0;
+  // Whole folios may be too small by less than a half: then as much of the next size as may be.
+  if (bytes > inside * plan.chunkBytes + plan.lastBytes) plan.chunkBytes = folios;
+  plan.order = orderFor(Math.max(plan.chunkBytes, PAGE_BYTES));
+  const isSmall = bytes <= inside * plan.chunkBytes + plan.lastBytes;
+  plan.fit = isSmall ? ChunkFit.FITS : ChunkFit.TOO_LARGE;
 }
 
-/** All of it is one chunk, where memory can be had: no edge inside, so no boundary counts. */
-function planOne(bytes: number, segmentsMax: number, edge: number, plan: ChunkPlan): void {
-  plan.order = Math.min(orderFor(bytes), ORDER_MAX);
-  plan.chunkBytes = Math.min(bytes, 2 ** plan.order * PAGE_BYTES);
-  // Below one chunk for all there are edges again.
-  plan.orderMin = Math.min(orderFor(edge), plan.order);
-  const isWhole = plan.chunkBytes === bytes;
-  if (!isWhole && Math.ceil(bytes / plan.chunkBytes) > segmentsMax) plan.fit = ChunkFit.TOO_LARGE;
-}
-
-/** Bytes of a chunk in a folio of `order`. */
+/** Bytes of a chunk that is not the last, where folios have at most `order`. 0: none would do. */
 export function chunkBytesAt(order: number, plan: ChunkPlan): number {
-  return order === plan.order ? plan.chunkBytes : 2 ** order * PAGE_BYTES;
+  if (order >= plan.order) return plan.chunkBytes;
+  return order < plan.orderMin ? 0 : 2 ** order * PAGE_BYTES;
+}
+
+/** Bytes of the last chunk there. `isFirst`: it is the only one, and no edge lies before it. */
+export function lastBytesAt(order: number, isFirst: boolean, plan: ChunkPlan): number {
+  if (order < 0 || (!isFirst && order < plan.orderMin)) return 0;
+  return Math.min(plan.lastBytes, 2 ** order * PAGE_BYTES);
 }

@@ -96,8 +96,8 @@ export function mapDecided(
   if (result === 0) return 0;
   undo(request, iter, context);
   if (memory !== null) memory.offset = offset;
-  if (result === -Errno.ENOMEM && context.rules.ownPages === 'chunks' && mayWait) return NO_MEMORY;
-  return result;
+  const isShort = result === -Errno.ENOMEM && context.rules.ownPages === 'chunks';
+  return isShort && mayWait ? NO_MEMORY : result;
 }
 
 /** The first bio that the last `mapDecided` added. */
@@ -127,8 +127,7 @@ function admit(
   outcome.verdict = isMapped ? Verdict.MAP : Verdict.COPY;
   const { rules, limits } = context;
   if (iter.count === 0) return -Errno.EINVAL;
-  const isWhole = rules.build === 'append' || iter.kind === IterKind.BVEC;
-  if (isWhole && iter.count > maxPassthroughBytes(limits)) {
+  if (rules.build === 'append' && iter.count > maxPassthroughBytes(limits)) {
     return refuse(outcome, MapReason.SIZE);
   }
   return !isMapped && policy === 'never' ? refuse(outcome, outcome.reason) : 0;
@@ -140,9 +139,7 @@ function refuse(outcome: MapOutcome, reason: MapReason): number {
   return -Errno.EINVAL;
 }
 
-/**
- * Mapping would have to be split, and `outcome.reason` says why. Rows of a list always may copy.
- */
+/** Mapping would have to be split, for `outcome.reason`. Rows of a list may always be copied. */
 function instead(
   iter: IovIter,
   context: PassthroughContext,

@@ -33,9 +33,7 @@ export class OpenFileReserve implements RequestMemorySource {
   #isTaken = false;
   #private = 0;
 
-  /**
-   * `elementsMax`: folios that one command may have. -ENOMEM as a number is the caller's to see.
-   */
+  /** `elementsMax`: folios that one command may have. */
   constructor(folios: FolioSource, bytes: number, elementsMax: number) {
     this.#folios = folios;
     this.#elementsMax = elementsMax;

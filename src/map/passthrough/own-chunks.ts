@@ -7,7 +7,7 @@ import type { BvecTable } from '../../bvec/bvec-table.ts';
 import { folioPages, HoldKind } from '../../memory/holds.ts';
 import { orderFor } from '../bounce.ts';
 import { addLimited } from './add-limited.ts';
-import { type ChunkPlan, chunkBytesAt } from './chunk-plan.ts';
+import { type ChunkPlan, chunkBytesAt, lastBytesAt } from './chunk-plan.ts';
 import type { FolioSource, PassthroughContext } from './passthrough-context.ts';
 import type { RequestMemory } from './request-memory.ts';
 
@@ -30,11 +30,15 @@ export class ChunkFill {
   segmentsLeft = 0;
   /** Larger folios than this there are none. */
   order = 0;
+  /** Nothing was taken yet. */
+
+  isFirst = true;
 
   start(plan: ChunkPlan, bytes: number, segmentsMax: number): void {
     this.left = bytes;
     this.segmentsLeft = segmentsMax;
-    this.order = plan.order;
+    this.order = orderFor(plan.lastBytes);
+    this.isFirst = true;
   }
 }
 
@@ -50,19 +54,21 @@ export function addChunks(
   folios: FolioSource,
 ): number {
   while (fill.left > 0 && run.vcnt < run.maxVecs) {
-    const order = Math.max(Math.min(fill.order, orderFor(fill.left)), plan.orderMin);
-    const bytes = Math.min(chunkBytesAt(order, plan), fill.left);
-    const most = chunkBytesAt(fill.order, plan);
-    if (fill.left > fill.segmentsLeft * most) return -Errno.ENOMEM;
+    const { left, segmentsLeft, isFirst } = fill;
+    const inside = chunkBytesAt(fill.order, plan);
+    const last = lastBytesAt(fill.order, isFirst, plan);
+    if (left > (segmentsLeft - 1) * inside + last) return -Errno.ENOMEM;
+    const bytes = left <= last ? left : inside;
+    const order = Math.max(orderFor(bytes), isFirst && left <= last ? 0 : plan.orderMin);
     const page = folios.getFolio(order);
     if (page < 0) {
-      if (order <= plan.orderMin) return -Errno.ENOMEM;
       fill.order = order - 1;
       continue;
     }
     addChunk(run, page, bytes);
     fill.left -= bytes;
     fill.segmentsLeft--;
+    fill.isFirst = false;
   }
   return 0;
 }

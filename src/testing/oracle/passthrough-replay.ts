@@ -40,6 +40,8 @@ const SG_FLAG_DIRECT_IO = 1;
 const VECTORS_MAX = 1024;
 const SPARE_BYTES = 64 * 2 ** 20;
 const FRAMES_UNIT = 1024;
+/** What a page of the program holds, from another byte on in each. */
+const PATTERN = new Uint8Array(2 * PAGE_BYTES).map((_, i) => i & 255);
 
 /** What this library makes of a case. */
 export interface PassthroughReplayed extends PassthroughOutcome {
@@ -58,9 +60,7 @@ interface Started {
   finish(): number;
 }
 
-/**
- * Runs recorded passthrough requests through `map/passthrough`, against a device that is played.
- */
+/** Runs recorded passthrough requests through `map/passthrough`; the device is played. */
 export class PassthroughReplayer {
   readonly #arena: Arena;
   readonly #spare = new Arena({ label: 'oracle spare', maxBytes: SPARE_BYTES, places: false });
@@ -71,9 +71,7 @@ export class PassthroughReplayer {
     this.#arena = new Arena({ label: 'oracle', maxBytes, places: false });
   }
 
-  /**
-   * Under the rules of a kernel it copies through the recorded pages, under ours through chunks.
-   */
+  /** Copies through the recorded pages, but by the rules of this library through chunks. */
   run(one: PassthroughCase, record: DeviceRecord, profile: Profile): PassthroughReplayed {
     const { limits } = recordedDevice(record, profile);
     using memory = new CaseMemory(this.#arena);
@@ -296,8 +294,7 @@ function userBytes(memory: CaseMemory, iovec: Iovec, bytes: number): Uint8Array 
 /** Every page gets bytes of its own, as far as the program has memory. */
 function fillUser(memory: CaseMemory, iovec: Iovec): void {
   walkUser(memory, iovec, iovec.totalBytes, (page, offset, len) => {
-    const bytes = new Uint8Array(len).map((_, i) => (page * 31 + offset + i) & 255);
-    copyIn(page, offset, bytes, 0, len);
+    copyIn(page, offset, PATTERN, ((page * 31) & 255) + (offset & 255), len);
   });
 }
 

@@ -1,5 +1,6 @@
 import {
   type FallbackChange,
+  type FallbackJudged,
   judgeFallback,
   judgePassthrough,
   PASSTHROUGH_ORACLE_RULES,
@@ -21,6 +22,8 @@ export class PassthroughTally {
   /** With the fallback on, by kernel and change. */
   readonly changes = new Map<string, Map<FallbackChange, number>>();
 
+  /** Every case with the fallback on. */
+  readonly fallback: (FallbackJudged & { readonly file: RecordFile })[] = [];
   /** The case that was asked for, in full. */
   shown = '';
 
@@ -56,7 +59,9 @@ export class PassthroughTally {
       }
     }
     const changes = new Map<FallbackChange, number>();
-    for (const { one, change, why } of judgeFallback(file)) {
+    for (const judged of judgeFallback(file)) {
+      const { one, change, why } = judged;
+      this.fallback.push({ ...judged, file });
       changes.set(change, (changes.get(change) ?? 0) + 1);
       if (change === 'unexplained') this.differ.push(`${file.kernel} ${one.id}, fallback: ${why}`);
     }
