@@ -18,11 +18,13 @@ import { isalGuards } from '../../src/node/isal.unsafe.ts';
 import { printRow, SCALE } from '../row.ts';
 import { type Summary, summarize } from '../stats.ts';
 
-/** 512 KiB of data: more than a cache of the first level, less than one of the second. */
-const PAGES = 128;
-const BYTES = PAGES * 4096;
+/**
+ * A transfer of 32 KiB, whose pages are in the first cache as after a copy; and one that is not.
+ */
+const PAGES = 8;
+const PAGES_WIDE = 128;
 const ROUNDS = 31;
-const PASSES = Math.max(1, Math.round(40 * SCALE));
+const ROUND_BYTES = 20 * 2 ** 20 * SCALE;
 
 /** How the guard is made: kernels on the arena, plain code on adopted memory, or the library. */
 const WAYS = ['wasm', 'plain', 'library'] as const;
@@ -67,6 +69,7 @@ function casesOf(): Case[] {
 
 interface Figures {
   readonly ours: readonly number[];
+  readonly wide: readonly number[];
   readonly copy: readonly number[];
   readonly crc32: readonly number[];
 }
@@ -75,23 +78,30 @@ interface Figures {
 function scattered(buffer: ArenaBuffer, pages: number): RowsAt {
   const table = new BvecTable(pages);
   for (let i = 0; i < pages; i++) {
-    table.set(i, buffer.page + ((i * 37) % pages), 0, 4096, HoldKind.BORROWED);
+    table.set(i, buffer.page + ((i * 5) % pages), 0, 4096, HoldKind.BORROWED);
   }
   return { table, row: 0, done: 0, size: pages * 4096 };
 }
 
-function measure({ op, csum, interval, way }: Case): Figures {
+/** Work on `pages` pages: ours, a copy of them, and zlib.crc32 interval by interval. */
+interface Works {
+  readonly ours: () => void;
+  readonly copy: () => void;
+  readonly crc32: () => void;
+}
+
+function prepare({ op, csum, interval, way }: Case, pages: number): Works {
+  const size = pages * 4096;
   const arena = new Arena({ maxBytes: 8 * 2 ** 20 });
   const buffer =
-    way === 'plain' ? arena.adopt(new SharedArrayBuffer(BYTES)) : arena.alloc(BYTES, 'data');
-  const copied = arena.alloc(BYTES, 'copy');
-  const records = arena.alloc((BYTES / 512) * 16, 'records');
-  for (let i = 0; i < BYTES; i++) buffer.bytes[i] = Math.imul(i, 2654435761) >>> 24;
+    way === 'plain' ? arena.adopt(new SharedArrayBuffer(size)) : arena.alloc(size, 'data');
+  const copied = arena.alloc(size, 'copy');
+  const records = arena.alloc((size / 512) * 16, 'records');
+  for (let i = 0; i < size; i++) buffer.bytes[i] = Math.imul(i, 2654435761) >>> 24;
   const profile = integrityOfType({ type: PiType.TYPE1, csum, intervalBytes: interval }, 4096);
-  if (way === 'library') useGuardLibrary(isalGuards().library);
-  const data = scattered(buffer, PAGES);
+  const data = scattered(buffer, pages);
   const table = new BvecTable(1);
-  const bytes = (BYTES / interval) * profile.metadata_size;
+  const bytes = (size / interval) * profile.metadata_size;
   table.set(0, records.page, 0, bytes, HoldKind.BORROWED);
   const metadata: RowsAt = { table, row: 0, done: 0, size: bytes };
   const walk = new PiWalk();
@@ -100,32 +110,45 @@ function measure({ op, csum, interval, way }: Case): Figures {
   const fault = new PiFault();
   walk.startSeparate(profile, data, metadata);
   generate(walk, profile, 0);
-  const work = (): void => {
+  const ours = (): void => {
     walk.startSeparate(profile, data, metadata);
     if (op === 'generate') generate(walk, profile, 0);
     else if (verify(walk, profile, check, fault) !== 0) throw new Error('bench: a bad block');
   };
   const { page } = data.table;
   const copy = (): void => {
-    for (let i = 0; i < PAGES; i++) copyPages(copied.page + i, 0, page[i] as number, 0, 4096);
+    for (let i = 0; i < pages; i++) copyPages(copied.page + i, 0, page[i] as number, 0, 4096);
   };
   const plain = new Uint8Array(buffer.bytes);
-  const views = Array.from({ length: BYTES / interval }, (_, i) =>
+  const views = Array.from({ length: size / interval }, (_, i) =>
     plain.subarray(i * interval, (i + 1) * interval),
   );
   const sums = (): void => {
     for (const view of views) crc32(view);
   };
-  return { ours: rate(work), copy: rate(copy), crc32: rate(sums) };
+  return { ours, copy, crc32: sums };
+}
+
+function measure(value: Case): Figures {
+  if (value.way === 'library') useGuardLibrary(isalGuards().library);
+  const { ours, copy, crc32: sums } = prepare(value, PAGES);
+  const wide = prepare(value, PAGES_WIDE);
+  return {
+    ours: rate(ours, PAGES),
+    wide: rate(wide.ours, PAGES_WIDE),
+    copy: rate(copy, PAGES),
+    crc32: rate(sums, PAGES),
+  };
 }
 
 /** GB/s, one for each round; the first rounds train the compiler. */
-function rate(work: () => void): number[] {
+function rate(work: () => void, pages: number): number[] {
+  const passes = Math.max(1, Math.round(ROUND_BYTES / (pages * 4096)));
   const rounds: number[] = [];
   for (let round = 0; round < ROUNDS + 5; round++) {
     const start = performance.now();
-    for (let i = 0; i < PASSES; i++) work();
-    rounds.push((PASSES * BYTES) / (performance.now() - start) / 1e6);
+    for (let i = 0; i < passes; i++) work();
+    rounds.push((passes * pages * 4096) / (performance.now() - start) / 1e6);
   }
   return rounds.slice(5);
 }
@@ -157,6 +180,7 @@ if (chosen !== undefined) {
     const ours = summarize(figures.ours);
     const notes = {
       best: Number(ours.max.toFixed(2)),
+      'over 512 KiB': rounded(summarize(figures.wide)),
       'copy of the same pages': rounded(summarize(figures.copy)),
       'zlib.crc32': rounded(summarize(figures.crc32)),
     };

@@ -7,6 +7,7 @@ import { ExitCode, UsageError } from './exit-code.ts';
 import type { ExplainFlags } from './explain/explain-command.ts';
 import type { HoldsFlags } from './holds/holds-command.ts';
 import type { InfoFlags } from './info/info-command.ts';
+import { addPi } from './pi/pi-program.ts';
 
 const TARGETS = `
 A target is a file, a block device, ram:SIZE, null:SIZE or, for copy, - (standard input, output).
@@ -49,6 +50,7 @@ function makeProgram(ended: Ended): Command {
   addInfo(program, ended);
   addExplain(program, ended);
   addHolds(program, ended);
+  addPi(program, ended);
   program
     .command('demo')
     .description('show the main job on a small disk image in a temporary folder')

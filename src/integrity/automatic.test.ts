@@ -39,7 +39,7 @@ test('the table of automatic actions', () => {
   }
 });
 
-test('checked by the host: guard, ref tag if it counts, never the app tag', () => {
+test('the host checks the guard if there is one, the ref tag if it counts, no app tag', () => {
   assert.equal(automaticChecks(of({})), CheckFlag.GUARD);
   assert.equal(automaticChecks(of({ flags: REF_TAG })), CheckFlag.GUARD | CheckFlag.REF);
   assert.equal(automaticChecks(validateIntegrity({ metadata_size: 64 }, 512)), 0);

@@ -189,7 +189,7 @@ test('CRC16 finds every burst of up to 16 bits', () => {
   }
 });
 
-test('what protection information cannot see: both lost, 2^32 blocks away with 32-bit tags', () => {
+test('what cannot be seen: both lost, and 2^32 blocks away with 32-bit ref tags', () => {
   for (const csum of ['crc16', 'crc64'] as const) {
     const rig = new Rig(csum, CheckFlag.GUARD | CheckFlag.REF);
     const lost = rig.strike((injector) => injector.put(3, rig.old[3] as BlockCopy));

@@ -267,3 +267,38 @@ test('escapes: app tag FFFF for types 1 and 2, with a ref tag of all ones for ty
     }
   }
 });
+
+test('behind an escape the next bad interval is found, in a run and in pieces', () => {
+  const walk = new PiWalk();
+  const fault = new PiFault();
+  for (const recordPieces of [[], [5]]) {
+    const format = formatOf('crc16', 512, 0, 0, true);
+    const value: Case = {
+      format,
+      intervals: 6,
+      dataCuts: [],
+      recordCuts: recordPieces,
+      gap: 0,
+      noiseSeed: 5,
+      seed: 100,
+      appTag: 0,
+    };
+    const { data, records } = prepare(value);
+    walk.startSeparate(format.profile, data.rows, records.rows);
+    generate(walk, format.profile, 100);
+    const bytes = records.read();
+    bytes.fill(255, 8, 24); // Never written: blocks 1 and 2.
+    bytes[3 * 8 + 7] ^= 1; // The ref tag of block 3.
+    bytes[4 * 8] ^= 1; // The guard of block 4.
+    records.write(bytes);
+    for (const [flags, interval] of [
+      [CheckFlag.GUARD | CheckFlag.REF, 3],
+      [CheckFlag.REF, 3],
+      [CheckFlag.GUARD, 4],
+    ] as const) {
+      walk.startSeparate(format.profile, data.rows, records.rows);
+      assert.equal(verify(walk, format.profile, checkOf(value, flags), fault), -Errno.EILSEQ);
+      assert.equal(fault.interval, interval);
+    }
+  }
+});

@@ -110,8 +110,8 @@ function checkTuple(profile: IntegrityProfile): void {
 function checkSizes(profile: IntegrityProfile, logicalBlockBytes: number): void {
   const { interval_exp, metadata_size, tuple_size, pi_offset, tag_size } = profile;
   if (pi_offset + tuple_size > metadata_size) {
-    const rule = `at most ${metadata_size - tuple_size}, or the tuple leaves the metadata`;
-    invalid('pi_offset', pi_offset, rule);
+    const most = metadata_size - tuple_size;
+    invalid('pi_offset', pi_offset, `at most ${most}: the tuple ends inside the metadata`);
   }
   if (metadata_size > METADATA_SIZE_MAX) {
     invalid('metadata_size', metadata_size, `at most ${METADATA_SIZE_MAX} bytes`);

@@ -80,6 +80,19 @@ test('user seed 5 at block 1000: refs 5, 99, 7 become 1000, 99, 1002, and come b
   }
 });
 
+test('a tag of 48 bits matches as a whole, one of 32 bits by what there is of it', () => {
+  const walk = new PiWalk();
+  const low = 5n;
+  for (const format of formats) {
+    const isWide = format.model.csum === 'crc64';
+    const placed = placeRefs(format, isWide ? [low + 2n ** 32n, low + 1n] : [low, low + 1n], []);
+    walk.startMetadata(format.profile, placed.rows, 2);
+    assert.equal(remapRefTags(walk, format.profile, 5, 2 ** 32 + 9), isWide ? 1 : 2);
+    const mapped = isWide ? [low + 2n ** 32n, 2n ** 32n + 10n] : [9n, 10n];
+    assert.deepEqual(readRefs(format, placed.read()), mapped);
+  }
+});
+
 test('a 4 KiB interval at sector 2152 has seed 2152 and block 269', () => {
   assert.equal(deviceBlock(2152, (formats[1] as FormatCase).profile), 269);
   assert.equal(deviceBlock(2152, (formats[0] as FormatCase).profile), 2152);

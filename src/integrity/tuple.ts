@@ -87,3 +87,28 @@ export function isGuard(csum: Csum, u8: Uint8Array, at: number, guard: GuardStat
   if (csum !== 'crc64') return read16(u8, at) === guard.low;
   return read32(u8, at) === guard.high && read32(u8, at + 4) === guard.low;
 }
+
+/** Writes app and ref tag of the tuple at `at`; the ref tag is the lower bits of `block`. */
+export function writeTags(
+  csum: Csum,
+  u8: Uint8Array,
+  at: number,
+  appTag: number,
+  block: number,
+): void {
+  write16(u8, at + appTagStart(csum), appTag);
+  const ref = at + refTagStart(csum);
+  if (csum === 'crc64') {
+    write16(u8, ref, highBits(block));
+    write32(u8, ref + 2, lowBits(block));
+  } else {
+    write32(u8, ref, lowBits(block));
+  }
+}
+
+/** True when the ref tag of the tuple at `at` is the lower bits of `block`. */
+export function isRef(csum: Csum, u8: Uint8Array, at: number, block: number): boolean {
+  const ref = at + refTagStart(csum);
+  if (csum !== 'crc64') return read32(u8, ref) === lowBits(block);
+  return read16(u8, ref) === highBits(block) && read32(u8, ref + 2) === lowBits(block);
+}

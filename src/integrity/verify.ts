@@ -1,5 +1,6 @@
+import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
-import { firstBadGuard, guardOfInterval } from './guards/guard.ts';
+import { firstBadTuple, guardOfInterval } from './guards/guard.ts';
 import type { GuardRun } from './guards/guard-run.ts';
 import { GuardState } from './guards/guard-state.ts';
 import { type Csum, hasRefTag, type IntegrityProfile } from './integrity-profile.ts';
@@ -9,6 +10,7 @@ import {
   highBits,
   isEscape,
   isGuard,
+  isRef,
   lowBits,
   read16,
   read32,
@@ -50,8 +52,8 @@ const guard = new GuardState();
 /**
  * Checks every interval of `walk` in order: an escape passes; then ref tag, app tag and guard. 0,
  * or -EILSEQ and in `fault` the first mismatch; what lies behind it is not looked at. Bytes after
- * the tuple are never looked at. Data plane: no allocation.
- * Linux: blk_integrity_verify(), block/t10-pi.c (the app tag is left to the device there).
+ * the tuple are never looked at. Data plane: no allocation. Linux: blk_integrity_verify(),
+ * block/t10-pi.c (the app tag is left to the device there).
  */
 export function verify(
   walk: PiWalk,
@@ -61,17 +63,23 @@ export function verify(
 ): number {
   fault.tag = PiTag.NONE;
   if (profile.csum === 'none' || check.flags === 0) return 0;
+  const { run } = walk;
+  run.appTag = check.appTag;
+  run.appMask = (check.flags & CheckFlag.APP) !== 0 ? check.appMask : 0;
+  run.checksRef = (check.flags & CheckFlag.REF) !== 0 && hasRefTag(profile);
+  run.refStep = 1;
   let done = 0;
   while (walk.left > 0) {
     const count = walk.nextRun();
     let isBad: boolean;
     if (count > 0) {
-      isBad = checkRun(walk.run, profile, check, done, fault);
+      run.block = check.seed + done;
+      isBad = checkRun(run, profile, check, done, fault);
       walk.skip(count);
       done += count;
     } else {
       walk.gatherInterval(profile, guard);
-      isBad = checkGathered(walk.tuple, profile, check, done, fault);
+      isBad = isTupleBad(walk.tuple, 0, profile, check, done, fault);
       done++;
     }
     if (isBad) return -Errno.EILSEQ;
@@ -87,64 +95,38 @@ function checkRun(
   fault: PiFault,
 ): boolean {
   const { csum } = profile;
-  const tags = firstBadTag(run, profile, check, done, fault);
-  if ((check.flags & CheckFlag.GUARD) !== 0) {
-    const { metadata, metadataAt, metadataStride, prefixBytes } = run;
-    let bad = firstBadGuard(csum, run, 0, tags);
-    while (bad < tags && metadata !== null) {
-      const at = metadataAt + bad * metadataStride + prefixBytes;
-      if (!isEscape(metadata.u8, at, profile)) {
-        guardOfInterval(csum, run, bad, null, guard);
-        guardFault(metadata.u8, at, csum, done + bad, fault);
-        return true;
-      }
-      bad = firstBadGuard(csum, run, bad + 1, tags);
-    }
-  }
-  return tags < run.count;
-}
-
-/** Index of the first interval whose ref or app tag is wrong, told in `fault`, or the count. */
-function firstBadTag(
-  run: GuardRun,
-  profile: IntegrityProfile,
-  check: PiCheck,
-  done: number,
-  fault: PiFault,
-): number {
   const { metadata, metadataAt, metadataStride, prefixBytes, count } = run;
-  if (metadata === null || !checksTags(profile, check)) return count;
-  const { u8 } = metadata;
-  let at = metadataAt + prefixBytes;
-  for (let i = 0; i < count; i++) {
-    if (isTagBad(u8, at, profile, check, done + i, fault)) return i;
-    at += metadataStride;
+  assert(metadata !== null, 'verify: a run without metadata');
+  const hasGuard = (check.flags & CheckFlag.GUARD) !== 0;
+  let bad = hasGuard ? firstBadTuple(csum, run, 0) : 0;
+  while (bad < count) {
+    const at = metadataAt + bad * metadataStride + prefixBytes;
+    if (!isEscape(metadata.u8, at, profile)) {
+      if (hasGuard) guardOfInterval(csum, run, bad, null, guard);
+      if (isTupleBad(metadata.u8, at, profile, check, done + bad, fault)) return true;
+    }
+    bad = hasGuard ? firstBadTuple(csum, run, bad + 1) : bad + 1;
   }
-  return count;
+  return false;
 }
 
-function checksTags(profile: IntegrityProfile, check: PiCheck): boolean {
-  const checksRef = (check.flags & CheckFlag.REF) !== 0 && hasRefTag(profile);
-  return checksRef || (check.flags & CheckFlag.APP) !== 0;
-}
-
-function checkGathered(
-  tuple: Uint8Array,
+/** Looks at the tuple at `at`, whose guard should be the one in `guard`. */
+function isTupleBad(
+  u8: Uint8Array,
+  at: number,
   profile: IntegrityProfile,
   check: PiCheck,
   interval: number,
   fault: PiFault,
 ): boolean {
-  if (isEscape(tuple, 0, profile)) return false;
-  if (checksTags(profile, check) && isTagBad(tuple, 0, profile, check, interval, fault))
-    return true;
+  if (isEscape(u8, at, profile)) return false;
+  if (isTagBad(u8, at, profile, check, interval, fault)) return true;
   if ((check.flags & CheckFlag.GUARD) === 0) return false;
-  if (isGuard(profile.csum, tuple, 0, guard)) return false;
-  guardFault(tuple, 0, profile.csum, interval, fault);
+  if (isGuard(profile.csum, u8, at, guard)) return false;
+  guardFault(u8, at, profile.csum, interval, fault);
   return true;
 }
 
-/** Of the tuple at `at`; an escape is never bad. */
 function isTagBad(
   u8: Uint8Array,
   at: number,
@@ -154,28 +136,20 @@ function isTagBad(
   fault: PiFault,
 ): boolean {
   const { csum } = profile;
-  if ((check.flags & CheckFlag.REF) !== 0 && hasRefTag(profile)) {
-    const block = check.seed + interval;
+  const block = check.seed + interval;
+  if ((check.flags & CheckFlag.REF) !== 0 && hasRefTag(profile) && !isRef(csum, u8, at, block)) {
     const ref = at + refTagStart(csum);
     const isWide = csum === 'crc64';
     const low = read32(u8, isWide ? ref + 2 : ref);
     const high = isWide ? read16(u8, ref) : 0;
-    const expectedHigh = isWide ? highBits(block) : 0;
-    if (low !== lowBits(block) || high !== expectedHigh) {
-      if (isEscape(u8, at, profile)) return false;
-      setFault(fault, interval, PiTag.REF, lowBits(block), expectedHigh, low, high);
-      return true;
-    }
+    setFault(fault, interval, PiTag.REF, lowBits(block), isWide ? highBits(block) : 0, low, high);
+    return true;
   }
-  if ((check.flags & CheckFlag.APP) !== 0) {
-    const app = read16(u8, at + appTagStart(csum));
-    if (((app ^ check.appTag) & check.appMask) !== 0) {
-      if (isEscape(u8, at, profile)) return false;
-      setFault(fault, interval, PiTag.APP, check.appTag & check.appMask, 0, app, 0);
-      return true;
-    }
-  }
-  return false;
+  if ((check.flags & CheckFlag.APP) === 0) return false;
+  const app = read16(u8, at + appTagStart(csum));
+  if (((app ^ check.appTag) & check.appMask) === 0) return false;
+  setFault(fault, interval, PiTag.APP, check.appTag & check.appMask, 0, app, 0);
+  return true;
 }
 
 /** The expected guard is in `guard`. */

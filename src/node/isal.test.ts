@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fillGuards, firstBadGuard } from '../integrity/guards/guard.ts';
+import { fillTuples, firstBadTuple } from '../integrity/guards/guard.ts';
 import { useGuardLibrary } from '../integrity/guards/guard-library.ts';
 import { GuardRun } from '../integrity/guards/guard-run.ts';
 import { modelCrc16 } from '../integrity/pi-model.fuzz.ts';
@@ -41,11 +41,11 @@ test('guards of long intervals go through the library and are the same', () => {
   run.count = 8;
   const last = useGuardLibrary(library);
   try {
-    fillGuards('crc16', run);
+    fillTuples('crc16', run);
     const filled = records.bytes.slice();
-    assert.equal(firstBadGuard('crc16', run, 0, 8), 8);
+    assert.equal(firstBadTuple('crc16', run, 0), 8);
     useGuardLibrary(null);
-    assert.equal(firstBadGuard('crc16', run, 0, 8), 8);
+    assert.equal(firstBadTuple('crc16', run, 0), 8);
     const covered = [...data.bytes.subarray(4096, 8192), ...filled.subarray(16, 24)];
     const guard = modelCrc16(Uint8Array.from(covered));
     assert.equal((filled[24] as number) * 256 + (filled[25] as number), guard);

@@ -23,7 +23,7 @@ export interface CopyOptions {
   readonly trace: TraceFile | null;
 }
 
-export type CopyPhase = 'copy' | 'flush' | 'verify';
+export type CopyPhase = 'copy' | 'generate' | 'flush' | 'verify';
 
 /** Where a job tells how it gets on. */
 export interface CopyWatcher {

@@ -84,7 +84,7 @@ async function fill(
   const isWoven = flags.interleaved === true;
   const unit = isWoven ? interval + profile.metadata_size : profile.metadata_size;
   await resize(meta, intervals * unit);
-  progress.start('copy', intervals * interval);
+  progress.start('generate', intervals * interval);
   const turn = async ({ first, count }: PiChunk, slot: PiSlot): Promise<void> => {
     const { data, records } = slot;
     await readExactly(image, data.buffer.bytes, first * interval, count * interval);

@@ -14,15 +14,15 @@ export interface GuardKernels {
   crc64(at: number, bytes: number): void;
   /** Over data, at most IP_BYTES_MAX. */
   ip(at: number, bytes: number): number;
-  fillCrc16: FillGuards;
-  fillCrc64: FillGuards;
-  fillIp: FillGuards;
-  checkCrc16: CheckGuards;
-  checkCrc64: CheckGuards;
-  checkIp: CheckGuards;
+  fillCrc16: FillTuples;
+  fillCrc64: FillTuples;
+  fillIp: FillTuples;
+  checkCrc16: CheckTuples;
+  checkCrc64: CheckTuples;
+  checkIp: CheckTuples;
 }
 
-export type FillGuards = (
+export type FillTuples = (
   dataAt: number,
   dataStride: number,
   intervalBytes: number,
@@ -30,10 +30,16 @@ export type FillGuards = (
   metaAt: number,
   metaStride: number,
   prefixBytes: number,
+  appTag: number,
+  refLow: number,
+  refHigh: number,
+  refStep: number,
 ) => void;
 
-/** The first interval whose guard is wrong, or `count`. */
-export type CheckGuards = (...parameters: Parameters<FillGuards>) => number;
+/** The first interval whose tuple is another one, or `count`. `refMask`: 0 or -1. */
+export type CheckTuples = (
+  ...parameters: [...Parameters<FillTuples>, appMask: number, refMask: number]
+) => number;
 
 interface Tables {
   readonly module: WebAssembly.Module;

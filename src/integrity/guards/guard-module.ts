@@ -43,7 +43,13 @@ export function guardModuleBytes(swizzle: Swizzle): Uint8Array<ArrayBuffer> {
   addPieces(module, crc16[0] as WasmFunction, crc64[0] as WasmFunction, ip[0] as WasmFunction);
   const guards: Guard[] = [
     { name: 'Crc16', isWide: false, over: crc16, start: i32(0), finish: (sum) => sum },
-    { name: 'Crc64', isWide: true, over: crc64, start: i64(-1), finish: bigEndian64 },
+    {
+      name: 'Crc64',
+      isWide: true,
+      over: crc64,
+      start: i64(-1),
+      finish: (sum) => bigEndian64(op('i64.xor', sum, i64(-1))),
+    },
     { name: 'Ip', isWide: false, over: ip, start: null, finish: complement16 },
   ];
   for (const guard of guards) addLoops(module, guard);
@@ -103,59 +109,107 @@ function parameters(fn: WasmFunction): Code[] {
   return fn.params.map((_, i) => get(fn.param(i)));
 }
 
-const LOOP_PARAMETERS = new Array<ValueType>(7).fill(I32);
+const FILL_PARAMETERS = new Array<ValueType>(11).fill(I32);
+const CHECK_PARAMETERS = new Array<ValueType>(13).fill(I32);
 
 /**
- * `fillX` writes the guards of `count` intervals, `checkX` gives the index of the first one whose
- * guard is another than the one in its tuple, or `count`. Parameters: data at, data stride, bytes
- * of an interval, count, metadata at, metadata stride, bytes before the tuple.
+ * `fillX` writes the tuples of `count` intervals, `checkX` gives the index of the first one that
+ * has another tuple, or `count`. Parameters: data at, data stride, bytes of an interval, count,
+ * metadata at, metadata stride, bytes before the tuple, app tag, ref tag of the first interval
+ * (lower 32 bits, those above), what it grows by; `checkX` also bits of the app tag and of the ref
+ * tag (0 or -1) that are compared.
  */
 function addLoops(module: WasmModuleCode, guard: Guard): void {
-  const fill = new WasmFunction(`fill${guard.name}`, LOOP_PARAMETERS, null);
-  fill.body = overIntervals(module, guard, fill, (made, tuple) =>
-    store(guard.isWide ? 'i64.store' : 'i32.store16', METADATA, tuple, made),
-  );
+  const fill = new WasmFunction(`fill${guard.name}`, FILL_PARAMETERS, null);
+  fill.body = overIntervals(module, guard, fill, (sum, tags, tuple) => {
+    if (!guard.isWide) return store('i64.store', METADATA, tuple, op('i64.or', sum, tags));
+    const second = store('i64.store', METADATA, tuple, tags, 8);
+    return seq(store('i64.store', METADATA, tuple, sum), second);
+  });
   module.add(fill);
 
-  const check = new WasmFunction(`check${guard.name}`, LOOP_PARAMETERS, I32);
+  const check = new WasmFunction(`check${guard.name}`, CHECK_PARAMETERS, I32);
   const done = check.local(I32);
-  const loop = overIntervals(module, guard, check, (made, tuple) => {
-    const stored = load(guard.isWide ? 'i64.load' : 'i32.load16_u', METADATA, tuple);
-    const differs = guard.isWide
-      ? op('i64.ne', made, stored)
-      : op('i32.ne', op('i32.and', made, i32(0xffff)), stored);
-    return seq(when(differs, returnValue(get(done))), step(done, i32(1)));
+  const mask = check.local(I64);
+  const refMask = op('i64.shr_u', signed64(get(check.param(12))), i64(64 - refBits(guard)));
+  const loop = overIntervals(module, guard, check, (sum, tags, tuple) => {
+    const at = (offset: number): Code => load('i64.load', METADATA, tuple, offset);
+    const differs = (a: Code, b: Code): Code => op('i64.and', op('i64.xor', a, b), get(mask));
+    const difference = guard.isWide
+      ? op('i64.or', op('i64.xor', at(0), sum), differs(at(8), tags))
+      : differs(at(0), op('i64.or', sum, tags));
+    return seq(when(op('i64.ne', difference, i64(0)), returnValue(get(done))), step(done, i32(1)));
   });
-  check.body = seq(loop, get(done));
+  const tagMask = bigEndian64(withApp(guard, get(check.param(11)), refMask));
+  check.body = seq(
+    set(mask, guard.isWide ? tagMask : op('i64.or', tagMask, i64(0xffff))),
+    loop,
+    get(done),
+  );
   module.add(check);
 }
 
-/** Runs `body(guard, address of the tuple)` for each interval. */
+function refBits(guard: Guard): number {
+  return guard.isWide ? 48 : 32;
+}
+
+/** The number in which the app tag stands above the ref tag. */
+function withApp(guard: Guard, app: Code, ref: Code): Code {
+  return op('i64.or', op('i64.shl', op('i64.extend_i32_u', app), i64(refBits(guard))), ref);
+}
+
+/** 0 or -1, from 32 bits. */
+function signed64(value: Code): Code {
+  return op('i64.extend_i32_s', value);
+}
+
+/**
+ * Runs `body(guard, tags, address of the tuple)` for each interval. Guard and tags are the words
+ * that lie in memory: of a narrow tuple both are parts of one word, of a wide one the first and the
+ * second.
+ */
 function overIntervals(
   module: WasmModuleCode,
   guard: Guard,
   fn: WasmFunction,
-  body: (made: Code, tuple: Code) => Code,
+  body: (sum: Code, tags: Code, tuple: Code) => Code,
 ): Code {
   const [dataAt, dataStride, bytes, count] = [fn.param(0), fn.param(1), fn.param(2), fn.param(3)];
   const [metaAt, metaStride, prefix] = [fn.param(4), fn.param(5), fn.param(6)];
+  const [appTag, refLow, refHigh, refStep] = [fn.param(7), fn.param(8), fn.param(9), fn.param(10)];
   const sum = fn.local(guard.isWide ? I64 : I32);
+  const ref = fn.local(I64);
+  const tags = fn.local(I64);
   const [overData, overMetadata] = guard.over as readonly [WasmFunction, WasmFunction];
   const state = guard.start === null ? [] : [guard.start];
   const onward = guard.start === null ? [] : [get(sum)];
   const prefixSum = module.call(overMetadata, get(metaAt), get(prefix), ...onward);
-  return loopWhile(
-    get(count),
-    set(sum, module.call(overData, get(dataAt), get(bytes), ...state)),
-    // An interval has an even number of bytes, so the sums of words just add up.
-    when(
-      get(prefix),
-      set(sum, guard.start === null ? addOnes(fn, get(sum), prefixSum) : prefixSum),
+  const wide = (value: Local): Code => op('i64.extend_i32_u', get(value));
+  const refOnes = op('i64.shr_u', i64(-1), i64(64 - refBits(guard)));
+  const lastRef = op('i64.or', op('i64.shl', wide(refHigh), i64(32)), wide(refLow));
+  const finished = guard.finish(get(sum));
+  return seq(
+    set(ref, lastRef),
+    loopWhile(
+      get(count),
+      set(sum, module.call(overData, get(dataAt), get(bytes), ...state)),
+      // An interval has an even number of bytes, so the sums of words just add up.
+      when(
+        get(prefix),
+        set(sum, guard.start === null ? addOnes(fn, get(sum), prefixSum) : prefixSum),
+      ),
+      set(ref, op('i64.and', get(ref), refOnes)),
+      set(tags, bigEndian64(withApp(guard, get(appTag), get(ref)))),
+      body(
+        guard.isWide ? finished : op('i64.extend_i32_u', finished),
+        get(tags),
+        op('i32.add', get(metaAt), get(prefix)),
+      ),
+      set(ref, op('i64.add', get(ref), wide(refStep))),
+      step(dataAt, get(dataStride)),
+      step(metaAt, get(metaStride)),
+      step(count, i32(-1)),
     ),
-    body(guard.finish(get(sum)), op('i32.add', get(metaAt), get(prefix))),
-    step(dataAt, get(dataStride)),
-    step(metaAt, get(metaStride)),
-    step(count, i32(-1)),
   );
 }
 
@@ -177,9 +231,9 @@ function complement16(sum: Code): Code {
   return op('i32.xor', sum, i32(0xffff));
 }
 
-/** The final complement, and the bytes from the highest to the lowest. */
-function bigEndian64(sum: Code): Code {
+/** The bytes from the highest to the lowest. */
+function bigEndian64(value: Code): Code {
   const reversed = v128([7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8]);
-  const twice = op('i64x2.splat', op('i64.xor', sum, i64(-1)));
-  return lane('i64x2.extract_lane', op('i8x16.swizzle', twice, reversed), 0);
+  const swapped = op('i8x16.swizzle', op('i64x2.splat', value), reversed);
+  return lane('i64x2.extract_lane', swapped, 0);
 }

@@ -18,4 +18,13 @@ export class GuardRun {
   /** Bytes of a record before the tuple; under the guard too. */
   prefixBytes = 0;
   count = 0;
+  /** What the tags of the tuples are, or should be. */
+  appTag = 0;
+  /** Block of the first interval, whose lower bits are its ref tag. */
+  block = 0;
+  /** 1: the ref tag is one more for each interval; 0: it is that of `block` in all of them. */
+  refStep = 0;
+  /** Bits of the app tag that are compared, and whether the ref tag is. */
+  appMask = 0;
+  checksRef = false;
 }

@@ -5,8 +5,8 @@ import { RUNS } from '../../base/runs.fuzz.ts';
 import { Arena } from '../../memory/arena.ts';
 import { byteAt, regionOf } from '../../memory/region.unsafe.ts';
 import type { Csum } from '../integrity-profile.ts';
-import { modelCrc16, modelCrc64, modelGuard, modelIp } from '../pi-model.fuzz.ts';
-import { fillGuards, finishGuard, firstBadGuard, updateGuard, updateInPlainCode } from './guard.ts';
+import { modelCrc16, modelCrc64, modelGuard, modelIp, modelTuple } from '../pi-model.fuzz.ts';
+import { fillTuples, finishGuard, firstBadTuple, updateGuard, updateInPlainCode } from './guard.ts';
 import { type GuardLibrary, useGuardLibrary } from './guard-library.ts';
 import { GuardRun } from './guard-run.ts';
 import { GuardState } from './guard-state.ts';
@@ -123,29 +123,40 @@ test('a checksum is linear, and chaining pieces gives that of the whole', () => 
 });
 
 interface RunCase {
-  readonly kind: Csum;
+  readonly kind: Exclude<Csum, 'none'>;
   readonly intervalBytes: number;
   readonly count: number;
   readonly gap: number;
   readonly prefix: number;
   readonly seed: number;
+  readonly block: number;
+  readonly refStep: number;
+  readonly appTag: number;
 }
 
 const runCase: fc.Arbitrary<RunCase> = fc.record({
-  kind: csum,
+  kind: fc.constantFrom<Exclude<Csum, 'none'>>('crc16', 'crc64', 'ip'),
   intervalBytes: fc.constantFrom(512, 1024),
   count: fc.integer({ min: 1, max: 5 }),
   gap: fc.constantFrom(0, 8, 24),
   prefix: fc.constantFrom(0, 1, 8, 17, 80),
   seed: fc.nat(),
+  block: fc.constantFrom(0, 7, 2 ** 32 - 2, 2 ** 40 + 5, 2 ** 48 - 2, 2 ** 53 - 6),
+  refStep: fc.constantFrom(0, 1),
+  appTag: fc.nat(0xffff),
 });
 
-/** Runs over data in one buffer and records in another; gives what each interval should have. */
+interface Bytes {
+  readonly page: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A run over data in one buffer and records in another; gives the tuples that it should have. */
 function prepareRun(
   value: RunCase,
-  data: { readonly page: number; readonly bytes: Uint8Array },
-  records: { readonly page: number; readonly bytes: Uint8Array },
-): { readonly run: GuardRun; readonly guards: readonly number[][] } {
+  data: Bytes,
+  records: Bytes,
+): { readonly run: GuardRun; readonly tuples: readonly number[][] } {
   const run = new GuardRun();
   run.data = regionOf(data.page);
   run.metadata = regionOf(records.page);
@@ -156,18 +167,31 @@ function prepareRun(
   run.prefixBytes = value.prefix;
   run.metadataStride = value.prefix + 16 + value.gap;
   run.count = value.count;
+  run.block = value.block;
+  run.refStep = value.refStep;
+  run.appTag = value.appTag;
+  run.appMask = 0xffff;
+  run.checksRef = true;
   for (let i = 0; i < data.bytes.length; i++) data.bytes[i] = (i * value.seed + (i >> 3)) & 0xff;
   for (let i = 0; i < records.bytes.length; i++) records.bytes[i] = (i * 29 + value.seed) & 0xff;
-  const guards = Array.from({ length: value.count }, (_, i) => {
+  const tuples = Array.from({ length: value.count }, (_, i) => {
     const start = 3 + i * run.dataStride;
     const record = 5 + i * run.metadataStride;
     const covered = [
       ...data.bytes.subarray(start, start + value.intervalBytes),
       ...records.bytes.subarray(record, record + value.prefix),
     ];
-    return [...modelGuard(value.kind, Uint8Array.from(covered))];
+    const guard = modelGuard(value.kind, Uint8Array.from(covered));
+    const ref = BigInt(value.block) + BigInt(value.refStep * i);
+    return [...modelTuple(value.kind, guard, value.appTag, ref)];
   });
-  return { run, guards };
+  return { run, tuples };
+}
+
+/** The tag in which bit `bit` of a tuple lies. */
+function tagOfBit(kind: Csum, bit: number): 'guard' | 'app' | 'ref' {
+  const [app, ref] = kind === 'crc64' ? [64, 80] : [16, 32];
+  return bit < app ? 'guard' : bit < ref ? 'app' : 'ref';
 }
 
 /** A stand-in for a system library, which the processor of a test may not have. */
@@ -184,7 +208,7 @@ function modelLibrary(calls: { count: number }): GuardLibrary {
 }
 let libraryMemory: Uint8Array = new Uint8Array(0);
 
-test('runs of intervals: every way writes the same guards and finds the same first bad one', () => {
+test('runs of intervals: every way writes the same tuples and finds the same first bad one', () => {
   using arena = new Arena({ maxBytes: 2 ** 20 });
   using other = new Arena({ maxBytes: 2 ** 20 });
   using first = arena.alloc(8192);
@@ -199,35 +223,69 @@ test('runs of intervals: every way writes the same guards and finds the same fir
     { data: first, records: second, library: true },
   ];
   fc.assert(
-    fc.property(runCase, fc.nat(4), fc.nat(), (value, bad, bit) => {
+    fc.property(runCase, fc.nat(4), fc.nat(), (value, bad, anyBit) => {
       for (const { data, records, library } of ways) {
         libraryMemory = new Uint8Array(regionOf(data.page).u8.buffer);
         useGuardLibrary(library ? modelLibrary(calls) : null);
-        const { run, guards } = prepareRun(value, data, records);
+        const { run, tuples } = prepareRun(value, data, records);
         const tupleAt = (i: number): number => 5 + i * run.metadataStride + value.prefix;
-        const before = [...records.bytes];
-        fillGuards(value.kind, run);
-        for (const [i, guard] of guards.entries()) {
-          assert.deepEqual(
-            [...records.bytes.subarray(tupleAt(i), tupleAt(i) + guard.length)],
-            guard,
-          );
-          for (let k = 0; k < guard.length; k++) before[tupleAt(i) + k] = guard[k] as number;
-        }
-        assert.deepEqual([...records.bytes], before, 'nothing else is written');
-        assert.equal(firstBadGuard(value.kind, run, 0, value.count), value.count);
+        const expected = [...records.bytes];
+        for (const [i, tuple] of tuples.entries())
+          expected.splice(tupleAt(i), tuple.length, ...tuple);
+        fillTuples(value.kind, run);
+        assert.deepEqual([...records.bytes], expected, 'the tuples, and nothing else');
+        assert.equal(firstBadTuple(value.kind, run, 0), value.count);
+
         const wrong = bad % value.count;
-        const guardBits = (guards[0] as number[]).length * 8;
-        records.bytes[tupleAt(wrong) + Math.floor((bit % guardBits) / 8)] ^= 1 << (bit % 8);
-        assert.equal(firstBadGuard(value.kind, run, 0, value.count), wrong);
-        assert.equal(firstBadGuard(value.kind, run, 0, wrong), wrong);
-        assert.equal(firstBadGuard(value.kind, run, wrong + 1, value.count), value.count);
+        const bit = anyBit % ((tuples[0] as number[]).length * 8);
+        records.bytes[tupleAt(wrong) + Math.floor(bit / 8)] ^= 1 << (bit % 8);
+        assert.equal(firstBadTuple(value.kind, run, 0), wrong);
+        assert.equal(firstBadTuple(value.kind, run, wrong), wrong);
+        assert.equal(firstBadTuple(value.kind, run, wrong + 1), value.count);
+        // What is not compared may differ; the guard always is.
+        const tag = tagOfBit(value.kind, bit);
+        if (tag === 'app') run.appMask = 0;
+        if (tag === 'ref') run.checksRef = false;
+        assert.equal(firstBadTuple(value.kind, run, 0), tag === 'guard' ? wrong : value.count);
       }
     }),
     { numRuns: Math.ceil(RUNS.numRuns / 4) },
   );
   useGuardLibrary(null);
   assert.ok(calls.count > 0, 'the library was called');
+});
+
+test('each bit of a tuple counts exactly where it is compared', () => {
+  using arena = new Arena({ maxBytes: 2 ** 20 });
+  using data = arena.alloc(4096);
+  using records = arena.alloc(4096);
+  const base = { intervalBytes: 512, count: 2, gap: 8, prefix: 8, seed: 5, refStep: 1 };
+  for (const kind of ['crc16', 'crc64', 'ip'] as const) {
+    const value = { ...base, kind, block: 2 ** 40, appTag: 0x8001 };
+    const { run, tuples } = prepareRun(value, data, records);
+    fillTuples(kind, run);
+    const start = 5 + run.metadataStride + value.prefix;
+    for (let bit = 0; bit < (tuples[1] as number[]).length * 8; bit++) {
+      const tag = tagOfBit(kind, bit);
+      const appBit = 1 << ((bit >> 3) % 2 === 0 ? (bit % 8) + 8 : bit % 8);
+      records.bytes[start + (bit >> 3)] ^= 1 << (bit % 8);
+      for (const [appMask, checksRef] of [
+        [0xffff, true],
+        [0xffff, false],
+        [0, true],
+        [0, false],
+        [appBit, false],
+        [0xffff ^ appBit, true],
+      ] as const) {
+        run.appMask = appMask;
+        run.checksRef = checksRef;
+        const isCompared =
+          tag === 'guard' || (tag === 'ref' ? checksRef : (appMask & appBit) !== 0);
+        assert.equal(firstBadTuple(kind, run, 0), isCompared ? 1 : 2, `${kind}, bit ${bit}`);
+      }
+      records.bytes[start + (bit >> 3)] ^= 1 << (bit % 8);
+    }
+  }
 });
 
 test('a run that leaves its memory is a bug that is told', () => {
@@ -239,11 +297,11 @@ test('a run that leaves its memory is a bug that is told', () => {
   run.intervalBytes = 512;
   run.dataStride = 512;
   run.metadataStride = 8;
-  assert.throws(() => fillGuards('crc16', run), /empty run/);
+  assert.throws(() => fillTuples('crc16', run), /empty run/);
   run.count = 2;
   run.dataAt = regionOf(buffer.page).u8.length - 1023;
-  assert.throws(() => fillGuards('crc16', run), /data outside/);
+  assert.throws(() => fillTuples('crc16', run), /data outside/);
   run.dataAt = 0;
-  run.metadataAt = regionOf(buffer.page).u8.length - 8;
-  assert.throws(() => firstBadGuard('crc16', run, 0, 2), /metadata outside/);
+  run.metadataAt = regionOf(buffer.page).u8.length - 15;
+  assert.throws(() => firstBadTuple('crc16', run, 0), /metadata outside/);
 });

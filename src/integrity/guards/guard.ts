@@ -1,7 +1,16 @@
 import { assert } from '../../base/assert.ts';
 import type { Region } from '../../memory/region.unsafe.ts';
-import type { Csum } from '../integrity-profile.ts';
-import { isGuard, writeGuard } from '../tuple.ts';
+import { type Csum, TUPLE_BYTES } from '../integrity-profile.ts';
+import {
+  appTagStart,
+  highBits,
+  isGuard,
+  isRef,
+  lowBits,
+  read16,
+  writeGuard,
+  writeTags,
+} from '../tuple.ts';
 import { guardKernelsFor, stateWords } from './guard-kernels.unsafe.ts';
 import { type GuardLibrary, guardLibrary } from './guard-library.ts';
 import type { GuardRun } from './guard-run.ts';
@@ -65,12 +74,12 @@ export function finishGuard(csum: Csum, state: GuardState): void {
   }
 }
 
-/** Writes the guards of a run into its tuples. */
-export function fillGuards(csum: Csum, run: GuardRun): void {
+/** Writes the tuples of a run: guard, app tag, ref tag. */
+export function fillTuples(csum: Csum, run: GuardRun): void {
   const { data, metadata, dataAt, dataStride, intervalBytes, count } = run;
-  const { metadataAt, metadataStride, prefixBytes } = run;
+  const { metadataAt, metadataStride, prefixBytes, appTag, block, refStep } = run;
   assert(data !== null && metadata !== null, 'guard: a run without memory');
-  checkBounds(run, data, metadata);
+  checkBounds(csum, run, data, metadata);
   const library = libraryFor(csum, run);
   const kernels = library === null ? guardKernelsFor(data, metadata) : null;
   if (kernels === null) {
@@ -79,24 +88,7 @@ export function fillGuards(csum: Csum, run: GuardRun): void {
   }
   const fill =
     csum === 'crc16' ? kernels.fillCrc16 : csum === 'crc64' ? kernels.fillCrc64 : kernels.fillIp;
-  fill(dataAt, dataStride, intervalBytes, count, metadataAt, metadataStride, prefixBytes);
-}
-
-/** The first interval from `from` on whose guard is not the one in its tuple, or `run.count`. */
-export function firstBadGuard(csum: Csum, run: GuardRun, from: number, end: number): number {
-  const { data, metadata, dataStride, intervalBytes, metadataStride, prefixBytes } = run;
-  assert(data !== null && metadata !== null, 'guard: a run without memory');
-  assert(from <= end && end <= run.count, 'guard: outside its run');
-  checkBounds(run, data, metadata);
-  const library = libraryFor(csum, run);
-  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
-  if (kernels === null) return firstBadOneByOne(csum, run, from, end, library);
-  const check =
-    csum === 'crc16' ? kernels.checkCrc16 : csum === 'crc64' ? kernels.checkCrc64 : kernels.checkIp;
-  const dataAt = run.dataAt + from * dataStride;
-  const metadataAt = run.metadataAt + from * metadataStride;
-  const count = end - from;
-  const good = check(
+  fill(
     dataAt,
     dataStride,
     intervalBytes,
@@ -104,17 +96,54 @@ export function firstBadGuard(csum: Csum, run: GuardRun, from: number, end: numb
     metadataAt,
     metadataStride,
     prefixBytes,
+    appTag,
+    lowBits(block),
+    highBits(block),
+    refStep,
+  );
+}
+
+/**
+ * The first interval from `from` on whose tuple is another one than it should be, or `run.count`.
+ * The guard is always compared; an escape is a tuple like others here.
+ */
+export function firstBadTuple(csum: Csum, run: GuardRun, from: number): number {
+  const { data, metadata, dataStride, metadataStride, count } = run;
+  assert(data !== null && metadata !== null, 'guard: a run without memory');
+  assert(from <= count, 'guard: outside its run');
+  checkBounds(csum, run, data, metadata);
+  const library = libraryFor(csum, run);
+  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
+  if (kernels === null) return firstBadOneByOne(csum, run, from, library);
+  const check =
+    csum === 'crc16' ? kernels.checkCrc16 : csum === 'crc64' ? kernels.checkCrc64 : kernels.checkIp;
+  const block = run.block + run.refStep * from;
+  const good = check(
+    run.dataAt + from * dataStride,
+    dataStride,
+    run.intervalBytes,
+    count - from,
+    run.metadataAt + from * metadataStride,
+    metadataStride,
+    run.prefixBytes,
+    run.appTag,
+    lowBits(block),
+    highBits(block),
+    run.refStep,
+    run.appMask,
+    run.checksRef ? -1 : 0,
   );
   return from + good;
 }
 
-function checkBounds(run: GuardRun, data: Region, metadata: Region): void {
+function checkBounds(csum: Csum, run: GuardRun, data: Region, metadata: Region): void {
   const last = run.count - 1;
   assert(last >= 0, 'guard: an empty run');
   const dataEnd = run.dataAt + last * run.dataStride + run.intervalBytes;
-  const metadataEnd = run.metadataAt + last * run.metadataStride + run.prefixBytes;
+  const record = run.metadataAt + last * run.metadataStride;
+  const metadataEnd = record + run.prefixBytes + TUPLE_BYTES[csum];
   assert(dataEnd <= data.u8.length, 'guard: data outside its region');
-  assert(metadataEnd < metadata.u8.length, 'guard: metadata outside its region');
+  assert(metadataEnd <= metadata.u8.length, 'guard: metadata outside its region');
 }
 
 function libraryFor(csum: Csum, run: GuardRun): GuardLibrary | null {
@@ -152,7 +181,9 @@ function fillOneByOne(csum: Csum, run: GuardRun, library: GuardLibrary | null): 
   const { u8 } = run.metadata as Region;
   for (let i = 0; i < run.count; i++) {
     guardOfInterval(csum, run, i, library, guard);
-    writeGuard(csum, u8, run.metadataAt + i * run.metadataStride + run.prefixBytes, guard);
+    const at = run.metadataAt + i * run.metadataStride + run.prefixBytes;
+    writeGuard(csum, u8, at, guard);
+    writeTags(csum, u8, at, run.appTag, run.block + run.refStep * i);
   }
 }
 
@@ -160,14 +191,16 @@ function firstBadOneByOne(
   csum: Csum,
   run: GuardRun,
   from: number,
-  end: number,
   library: GuardLibrary | null,
 ): number {
   const { u8 } = run.metadata as Region;
-  for (let i = from; i < end; i++) {
-    guardOfInterval(csum, run, i, library, guard);
+  for (let i = from; i < run.count; i++) {
     const at = run.metadataAt + i * run.metadataStride + run.prefixBytes;
+    if (run.checksRef && !isRef(csum, u8, at, run.block + run.refStep * i)) return i;
+    const app = read16(u8, at + appTagStart(csum));
+    if (((app ^ run.appTag) & run.appMask) !== 0) return i;
+    guardOfInterval(csum, run, i, library, guard);
     if (!isGuard(csum, u8, at, guard)) return i;
   }
-  return end;
+  return run.count;
 }

@@ -33,6 +33,7 @@ const OPS = {
   'i64.xor': [0x85],
   'i64.shl': [0x86],
   'i64.shr_u': [0x88],
+  'i64.extend_i32_s': [0xac],
   'i64.extend_i32_u': [0xad],
   'i8x16.swizzle': [0xfd, 0x0e],
   'i8x16.relaxed_swizzle': [0xfd, 0x80, 0x02],
