@@ -39,7 +39,7 @@ export class Iovec {
   }
 
   reset(): void {
-    this.views.fill(null);
+    for (let row = 0; row < this.rows; row++) this.views[row] = null; // `fill` shows in profiles.
     this.rows = 0;
     this.totalBytes = 0;
     this.outsideRows = 0;
