@@ -148,9 +148,7 @@ function stepRun(op: FileOp): boolean {
       const dropped = dropPages(op, first, Math.ceil(op.end / PAGE_BYTES));
       if (dropped === Dropped.WAITS) return false;
       if (dropped === Dropped.BLOCKED) file.counters.staleAfterDirect++;
-      // A write of nothing leaves the end where it is, wherever it was to begin.
-      const isLonger = !op.isFailed && op.done > 0 && op.position > file.size;
-      if (isLonger) file.size = op.position;
+      if (!op.isFailed && op.position > file.size) file.size = op.position;
       if (op.isFailed) freeBehindEnd(op);
       return true;
     }
