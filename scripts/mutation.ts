@@ -35,6 +35,10 @@ const FURTHER_TESTS: Readonly<Record<string, readonly string[]>> = {
     ),
     'test/path/random-path.test.ts',
     'test/path/user-memory.test.ts',
+    ...['cases', 'commands', 'driver-pages', 'kernel-buffer', 'map-user', 'saved-iter'].map(
+      (name) => `test/passthrough/${name}.test.ts`,
+    ),
+    'test/passthrough/user-meta.test.ts',
   ],
 };
 const PROGRESS_STEP = 100;
