@@ -1,9 +1,8 @@
-import { PAGE_BYTES, SECTOR_BYTES } from '../base/units.ts';
+import { SECTOR_BYTES } from '../base/units.ts';
 import { type Bio, isMergeable } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
-import { BvecCursor } from '../bvec/bvec-cursor.ts';
-import { gapBetween, physMergeable } from '../bvec/contiguity.ts';
-import { type Limits, UINT32_MAX } from '../limits/limits.ts';
+import { wouldGap } from '../bio/gap.ts';
+import type { Limits } from '../limits/limits.ts';
 import type { Request } from './request.ts';
 
 // Joining a bio to a request that is not issued yet. Reference 5.4. Linux: block/blk-merge.c.
@@ -48,7 +47,7 @@ function requestMergeable(request: Request): boolean {
 
 function backMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
   const tail = request.bioTail as Bio;
-  if (wouldGap(request.bio as Bio, tail, bio, limits)) return MergeResult.FAILED;
+  if (gapAtJoint(request.bio as Bio, tail, bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, request.sector, limits)) return MergeResult.FAILED;
   tail.next = bio;
   bio.next = null;
@@ -59,7 +58,7 @@ function backMerge(request: Request, bio: Bio, segments: number, limits: Limits)
 }
 
 function frontMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
-  if (wouldGap(bio, bio, request.bio as Bio, limits)) return MergeResult.FAILED;
+  if (gapAtJoint(bio, bio, request.bio as Bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, bio.sector, limits)) return MergeResult.FAILED;
   bio.next = request.bio;
   request.bio = bio;
@@ -116,43 +115,8 @@ export function maxSectorsAt(op: BioOp, startSector: number, limits: Limits): nu
   return Math.min(limits.max_sectors, chunk - (startSector % chunk));
 }
 
-const prevCursor = new BvecCursor();
-const nextCursor = new BvecCursor();
-
-/**
- * Would a gap arise between the last entry of `prev` and the first of `next`? A request whose very
- * first entry is unaligned never grows. Linux: bio_will_gap().
- */
-export function wouldGap(first: Bio, prev: Bio, next: Bio, limits: Limits): boolean {
-  const mask = limits.virt_boundary_mask;
-  if (mask === 0 || !opHasData(prev.op)) return false;
-  prevCursor.start(first.table, first.row, first.done, first.size);
-  prevCursor.multi();
-  if ((prevCursor.offset & mask) !== 0) return true;
-  lastEntry(prev, prevCursor);
-  nextCursor.start(next.table, next.row, next.done, next.size);
-  nextCursor.multi();
-  const addr1 = prevCursor.page * PAGE_BYTES + prevCursor.offset;
-  const addr2 = nextCursor.page * PAGE_BYTES + nextCursor.offset;
-  const { seg_boundary_mask } = limits;
-  if (physMergeable(addr1, prevCursor.len, addr2, nextCursor.len, seg_boundary_mask)) {
-    if (segmentsEndAligned(limits)) return false;
-  }
-  return gapBetween(prevCursor.offset, prevCursor.len, nextCursor.offset, mask);
-}
-
-/**
- * Memory that runs on over a joint is one segment, or several that end at the virtual boundary.
- * (Linux asks for neither: where max_segment_size cuts elsewhere it makes the gap that it avoids.)
- */
-function segmentsEndAligned(limits: Limits): boolean {
-  const { max_segment_size: bytes } = limits;
-  if (bytes % (limits.virt_boundary_mask + 1) === 0) return true;
-  return bytes >= Math.min(limits.max_sectors * SECTOR_BYTES, UINT32_MAX);
-}
-
-/** Loads the last multi-page piece of `bio`. */
-function lastEntry(bio: Bio, cursor: BvecCursor): void {
-  cursor.start(bio.table, bio.row, bio.done, bio.size);
-  while (cursor.multi() && cursor.len < cursor.size) cursor.advance(cursor.len);
+/** Ranges without memory have no gap. */
+export function gapAtJoint(first: Bio, prev: Bio, next: Bio, limits: Limits): boolean {
+  if (limits.virt_boundary_mask === 0 || !opHasData(prev.op)) return false;
+  return wouldGap(first, prev, next, limits, limits.max_sectors * SECTOR_BYTES);
 }

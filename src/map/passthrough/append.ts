@@ -1,10 +1,9 @@
-import { PAGE_BYTES, SECTOR_BYTES } from '../../base/units.ts';
+import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { BioFlag } from '../../bio/bio-op.ts';
+import { wouldGap } from '../../bio/gap.ts';
 import { SplitCause, SplitPoint, splitReadWrite } from '../../bio/split-point.ts';
-import { BvecCursor } from '../../bvec/bvec-cursor.ts';
-import { gapBetween, physMergeable } from '../../bvec/contiguity.ts';
-import { type Limits, UINT32_MAX } from '../../limits/limits.ts';
+import type { Limits } from '../../limits/limits.ts';
 import { MapReason } from '../verdict.ts';
 import { type BioChain, maxPassthroughBytes } from './bio-chain.ts';
 import type { PassthroughRules } from './passthrough-rules.ts';
@@ -81,10 +80,10 @@ function backMerge(
   limits: Limits,
   rules: PassthroughRules,
 ): MapReason {
-  if (wouldGap(first, chain.bioTail as Bio, bio, limits, rules)) return MapReason.GAP;
-  if (sizeOf(chain.bytes, rules) + sizeOf(bio.size, rules) > maxPassthroughBytes(limits)) {
-    return MapReason.SIZE;
-  }
+  const most = maxPassthroughBytes(limits);
+  const bytesMax = rules.build === 'append' ? most : 0;
+  if (wouldGap(first, chain.bioTail as Bio, bio, limits, bytesMax)) return MapReason.GAP;
+  if (sizeOf(chain.bytes, rules) + sizeOf(bio.size, rules) > most) return MapReason.SIZE;
   if (chain.segments + segments > limits.max_segments) return MapReason.SEGMENTS;
   return MapReason.FITS;
 }
@@ -92,40 +91,4 @@ function backMerge(
 /** Kernels compare whole sectors, so that each bio may pass the limit by a part of one. */
 function sizeOf(bytes: number, rules: PassthroughRules): number {
   return rules.build === 'append' ? bytes : bytes - (bytes % SECTOR_BYTES);
-}
-
-const before = new BvecCursor();
-const behind = new BvecCursor();
-
-/**
- * A gap at the virtual boundary between `tail` and `bio`. A request whose first entry is off the
- * boundary never grows. Linux: bio_will_gap().
- */
-function wouldGap(
-  first: Bio,
-  tail: Bio,
-  bio: Bio,
-  limits: Limits,
-  rules: PassthroughRules,
-): boolean {
-  const { virt_boundary_mask: mask, seg_boundary_mask: window } = limits;
-  if (mask === 0) return false;
-  if (((first.table.offset[first.row] + first.done) & mask) !== 0) return true;
-  before.start(tail.table, tail.row, tail.done, tail.size);
-  while (before.multi() && before.len < before.size) before.advance(before.len);
-  behind.start(bio.table, bio.row, bio.done, bio.size);
-  behind.multi();
-  const end = before.page * PAGE_BYTES + before.offset;
-  const start = behind.page * PAGE_BYTES + behind.offset;
-  if (physMergeable(end, before.len, start, behind.len, window)) {
-    if (rules.build !== 'append' || segmentsEndAligned(limits)) return false;
-  }
-  return gapBetween(before.offset, before.len, behind.offset, mask);
-}
-
-/** Memory that runs on over the joint is cut at the virtual boundary, or not at all. */
-function segmentsEndAligned(limits: Limits): boolean {
-  const { max_segment_size: bytes } = limits;
-  if (bytes % (limits.virt_boundary_mask + 1) === 0) return true;
-  return bytes >= Math.min(maxPassthroughBytes(limits), UINT32_MAX);
 }

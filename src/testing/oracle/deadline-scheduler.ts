@@ -1,7 +1,7 @@
 import type { Bio } from '../../bio/bio.ts';
 import { BioFlag, BioOp } from '../../bio/bio-op.ts';
 import type { Limits } from '../../limits/limits.ts';
-import { maxSectorsAt, wouldGap } from '../../queue/merge.ts';
+import { gapAtJoint, maxSectorsAt } from '../../queue/merge.ts';
 import type { Request } from '../../queue/request.ts';
 
 /** Requests that are one on the device, in order. */
@@ -104,7 +104,7 @@ export class DeadlineScheduler {
     if (endOf(parts) !== next[0].sector) return false;
     const tail = parts[parts.length - 1].bioTail as Bio;
     const nextBio = next[0].bio as Bio;
-    if (wouldGap(parts[0].bio as Bio, tail, nextBio, this.#limits)) return false;
+    if (gapAtJoint(parts[0].bio as Bio, tail, nextBio, this.#limits)) return false;
     const [first] = parts;
     const sectors = endOf(next) - first.sector;
     if (sectors > maxSectorsAt(first.op, first.sector, this.#limits)) return false;
