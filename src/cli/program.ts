@@ -67,8 +67,8 @@ function addCopy(program: Command, ended: Ended): void {
     .description('copy one target to another')
     .argument('<source>', 'file, block device, ram:SIZE, null:SIZE or -')
     .argument('<destination>', 'the same; a file is made, or emptied first')
-    .option('--request-size <size>', 'bytes of one request', parseBytes, 1024 * 1024)
-    .option('--requests <count>', 'requests in flight', parseCount, 8)
+    .option('--request-size <size>', 'bytes of one request (default: 4M, with - 1M)', parseBytes)
+    .option('--requests <count>', 'requests in flight (default: 3, of 1M and others 8)', parseCount)
     .option('--direct', 'past the page cache, with O_DIRECT')
     .addOption(
       new Option('--sparse <when>', 'holes: those of the source, all blocks of zeros, or none')
