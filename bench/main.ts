@@ -1,65 +1,92 @@
-// `npm run bench [-- ROW…] [--quick] [--json]`: every figure beside its target and, where it has
-// one, beside its peer. One process per file of rows, so that no row trains the compiler for
-// another. Nothing here fails a build: a bench is a bench.
+// `npm run bench`: every figure beside its target and, where it has one, beside its peer. One
+// process per file of rows, so that no row trains the compiler for another. Nothing here fails a
+// build: a bench is a bench.
 
-import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { parseBenchArguments, USAGE } from './arguments.ts';
+import { ratioChart } from './chart.ts';
+import { markdownTable, noiseText, rowText } from './figures.ts';
+import { clearProgress } from './progress.ts';
+import { factsText, lastRun, type RunFacts, recordRow, runFacts } from './record.ts';
 import type { Row } from './row.ts';
-import type { Summary } from './stats.ts';
 
 const rowsFolder = fileURLToPath(new URL('./rows/', import.meta.url));
-const files = readdirSync(rowsFolder).filter((name) => name.endsWith('.ts'));
-const args = process.argv.slice(2);
-const isJson = args.includes('--json');
-const wanted = args.filter((arg) => !arg.startsWith('--'));
-const known = files.map((name) => name.slice(0, -'.ts'.length));
-const unknown = wanted.filter((name) => !known.includes(name));
-const flags = args.filter((arg) => arg.startsWith('--') && arg !== '--json');
-if (unknown.length > 0 || flags.some((flag) => flag !== '--quick')) {
-  const what = [...unknown, ...flags].join(', ');
-  console.error(`bench: unknown ${what}; rows are ${known.join(', ')}, flags --quick --json`);
+const known = readdirSync(rowsFolder)
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => name.slice(0, -'.ts'.length));
+const parsed = parseBenchArguments(process.argv.slice(2), known);
+if (typeof parsed === 'string') {
+  process.stderr.write(`bench: ${parsed}\n${USAGE}\n`);
   process.exit(2);
 }
+const args = parsed;
 
-function number(value: number): string {
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en-US');
-  return value.toFixed(Math.abs(value) >= 100 ? 0 : 2);
-}
-
-function figure(summary: Summary): string {
-  return `${number(summary.median)} ±${Math.round((summary.spread / 2) * 100)} %`;
-}
-
-function verdict(row: Row): string {
-  if (row.target === undefined) return '';
-  const value = (row.ratio ?? row.ours).median;
-  const isMet = row.lessIsBetter === true ? value <= row.target : value >= row.target;
-  return `${isMet ? 'meets' : 'SHORT OF'} ${number(row.target)}`;
-}
-
-function print(row: Row): void {
-  const peer = row.peer === undefined ? '' : `  ${row.peer.name} ${figure(row.peer.figure)}`;
-  const ratio = row.ratio === undefined ? '' : `  ratio ${figure(row.ratio)}`;
-  console.log(
-    `${row.name.padEnd(22)} ${figure(row.ours)} ${row.unit}${peer}${ratio}  ${verdict(row)}`,
-  );
-  const notes = Object.entries(row.notes ?? {}).map(([name, value]) => `${name}: ${value}`);
-  if (notes.length > 0) console.log(`${' '.repeat(23)}${notes.join(', ')}`);
-}
-
-let failed = 0;
-for (const name of known) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const run = spawnSync(process.execPath, [`${rowsFolder}${name}.ts`, ...flags], {
-    encoding: 'utf8',
+/** Runs one file of rows and gives each as it comes. False: it failed. */
+async function runFile(name: string, take: (row: Row) => void): Promise<boolean> {
+  const flags = args.quick ? ['--quick'] : [];
+  const child = spawn(process.execPath, [`${rowsFolder}${name}.ts`, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  for (const line of run.stdout.split('\n').filter((text) => text.startsWith('{'))) {
-    if (isJson) console.log(line);
-    else print(JSON.parse(line) as Row);
+  const ended = new Promise((resolve) => child.on('close', resolve));
+  for await (const line of createInterface({ input: child.stdout })) {
+    clearProgress();
+    if (line.startsWith('{')) take(JSON.parse(line) as Row);
   }
-  if (run.status !== 0) failed++;
+  return (await ended) === 0;
 }
-if (!isJson) console.log('medians; ± is half of (max - min) / median over the rounds of a row');
-process.exitCode = failed === 0 ? 0 : 1;
+
+function minutes(): string {
+  return `${(performance.now() / 60_000).toFixed(1)} min`;
+}
+
+async function runAll(facts: RunFacts): Promise<Row[]> {
+  const names = known.filter((name) => args.wanted.length === 0 || args.wanted.includes(name));
+  const rows: Row[] = [];
+  for (const [i, name] of names.entries()) {
+    // Standard output is for the figures alone.
+    process.stderr.write(`-- ${name}, ${i + 1} of ${names.length}, after ${minutes()}\n`);
+    const isWell = await runFile(name, (row) => {
+      rows.push(row);
+      if (args.record) recordRow(facts, row);
+      if (args.json) process.stdout.write(`${JSON.stringify({ ...facts, row })}\n`);
+      else if (!args.markdown) process.stdout.write(`${rowText(row)}\n`);
+    });
+    if (!isWell) process.exitCode = 1;
+  }
+  return rows;
+}
+
+function finish(facts: RunFacts, rows: readonly Row[]): void {
+  if (args.plot !== null) {
+    const title = `biovec beside its peers, ${facts.commit}, ${facts.run.slice(0, 10)}`;
+    writeFileSync(args.plot, ratioChart(rows, title));
+  }
+  const about = `${factsText(facts)}; ${noiseText(rows)}`;
+  if (args.markdown) process.stdout.write(`${markdownTable(rows)}\n\n${about}.\n`);
+  else if (!args.json) {
+    const rule =
+      'medians; ± is half of (max - min) / median over the rounds; pairs are ours : peer';
+    process.stdout.write(`${rule}\n${about}\n`);
+  }
+}
+
+if (args.last) {
+  const lines = lastRun();
+  const [first] = lines;
+  if (first === undefined) {
+    process.stderr.write('bench: nothing is recorded yet; `npm run bench -- --record` does it\n');
+    process.exit(1);
+  }
+  if (args.json) for (const line of lines) process.stdout.write(`${JSON.stringify(line)}\n`);
+  else if (!args.markdown) for (const { row } of lines) process.stdout.write(`${rowText(row)}\n`);
+  finish(
+    first,
+    lines.map(({ row }) => row),
+  );
+} else {
+  const facts = runFacts(args.quick);
+  finish(facts, await runAll(facts));
+}

@@ -16,6 +16,16 @@ export function summarize(values: readonly number[]): Summary {
   return { median, min, max, spread: (max - min) / median, rounds: values.length };
 }
 
+/**
+ * Ratio of the medians of two series, and the spread of the ratios of their rounds: a round's two
+ * figures were taken one after the other, so what slowed both down is not in it.
+ */
+export function ratioOf(ours: readonly number[], peer: readonly number[]): Summary {
+  const rounds = summarize(ours.map((value, i) => value / (peer[i] ?? Number.NaN)));
+  const median = summarize(ours).median / summarize(peer).median;
+  return { ...rounds, median, spread: (rounds.max - rounds.min) / median };
+}
+
 function quantile(sorted: readonly number[], at: number): number {
   const place = (sorted.length - 1) * at;
   const low = sorted[Math.floor(place)] ?? Number.NaN;

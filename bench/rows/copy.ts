@@ -1,55 +1,124 @@
-// File → file in the page cache, as a whole process, beside dd bs=1M in interleaved rounds.
+// `biovec copy` of one file to another as a whole process: with O_DIRECT beside dd and qemu-img,
+// through the page cache beside dd and cp. What was written before is on the disk when a turn
+// begins, and the destination is new each time.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Run, runProcess } from '../peer.ts';
-import { printRow, SCALE } from '../row.ts';
+import { Fio } from '../fio.ts';
+import { hasCommand, runProcess } from '../peer.ts';
+import { progressOf } from '../progress.ts';
+import { type Rounds, rowOf, runRounds, type Subject } from '../rounds.ts';
+import { IS_QUICK, printRow } from '../row.ts';
 import { summarize } from '../stats.ts';
 
-const MIBS = Math.ceil(1024 * SCALE);
-const ROUNDS = SCALE < 1 ? 3 : 7;
+const MIBS = IS_QUICK ? 128 : 2048;
+const ROUNDS = IS_QUICK ? 2 : 5;
+/** From here on a disk is said to gain from depth, and ours has to show it. */
+const GAIN = 1.2;
 const launcher = fileURLToPath(new URL('../../bin/biovec.cjs', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'biovec-bench-'));
-try {
-  const source = join(folder, 'source.img');
-  runProcess('dd', ['if=/dev/urandom', `of=${source}`, 'bs=1M', `count=${MIBS}`]);
-  const ours = (to: string): Run =>
-    runProcess(process.execPath, [launcher, 'copy', source, to, '--progress=none']);
-  const dd = (to: string): Run => runProcess('dd', [`if=${source}`, `of=${to}`, 'bs=1M']);
-  const fresh = (run: (to: string) => Run): Run => {
-    const to = join(folder, 'copy.img');
+const from = join(folder, 'source.img');
+const to = join(folder, 'copy.img');
+
+/** A copying program; its memory is not known after its end. */
+function copying(name: string, command: string, args: readonly string[]): Subject {
+  const round = async () => {
     rmSync(to, { force: true });
-    runProcess('sync', ['-f', folder]); // What was written before is not our time.
-    return run(to);
+    runProcess('sync', ['-f', folder]);
+    const run = runProcess(command, args);
+    return { ...run, amount: MIBS * 2 ** 20, rssBytes: Number.NaN };
   };
-  fresh(ours);
-  fresh(dd);
-  const a: Run[] = [];
-  const b: Run[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    if (round % 2 === 0) a.push(fresh(ours));
-    b.push(fresh(dd));
-    if (round % 2 === 1) a.push(fresh(ours));
+  return { name, round };
+}
+
+function ours(...flags: string[]): Subject {
+  const args = [launcher, 'copy', from, to, '--progress=none', ...flags];
+  return copying('biovec', process.execPath, args);
+}
+
+/** How much faster 1 MiB requests are with eight at once, the worse of reading and writing. */
+async function gainOfDepth(): Promise<number> {
+  const seconds = IS_QUICK ? 0.3 : 1;
+  const gains: number[] = [];
+  for (const write of [false, true]) {
+    const rates: number[] = [];
+    for (const depth of [1, 8]) {
+      const bench = { blockBytes: 2 ** 20, depth, direct: true, write };
+      const fio = new Fio(from, bench, seconds);
+      const rounds: number[] = [];
+      for (let i = 0; i < 3; i++) {
+        const { amount, seconds: took } = await fio.round();
+        rounds.push(amount / took);
+      }
+      rates.push(summarize(rounds).median);
+    }
+    gains.push(rates[1] / rates[0]);
   }
-  const bytes = MIBS * 1024 * 1024;
-  const rate = (run: Run): number => bytes / run.seconds / 1e6;
-  const cpu = (run: Run): number => (run.cpuSeconds / bytes) * 1e9;
-  printRow({
-    name: 'copy-cached',
-    unit: 'MB/s',
-    ours: summarize(a.map(rate)),
-    peer: { name: 'dd bs=1M', figure: summarize(b.map(rate)) },
-    ratio: summarize(a.map((run, i) => rate(run) / rate(b[i] as Run))),
-    target: 0.9,
-    notes: {
-      'CPU ns per byte': summarize(a.map(cpu)).median.toFixed(3),
-      'of dd': summarize(b.map(cpu)).median.toFixed(3),
-      MiB: MIBS,
-    },
+  return Math.min(...gains);
+}
+
+async function compare(
+  name: string,
+  subjects: readonly Subject[],
+  targetOf: (peer: string) => number,
+  notes: Record<string, string | number>,
+): Promise<void> {
+  const rounds: Rounds = await runRounds(subjects, {
+    rounds: ROUNDS,
+    warmUps: 1,
+    progress: progressOf(name),
   });
+  for (let peer = 1; peer < subjects.length; peer++) {
+    const target = targetOf(subjects[peer].name);
+    const row = rowOf(rounds, peer, {
+      name: `${name}-${subjects[peer].name.split(' ')[0]}`,
+      unit: 'MB/s',
+      amountOfUnit: 1e6,
+      cpuUnit: 'ns per byte',
+      ...(Number.isNaN(target) ? {} : { target }),
+      notes: { ...notes, MiB: MIBS },
+    });
+    const { rssMib: _unknown, ...known } = row;
+    printRow(known);
+  }
+}
+
+async function compareDirect(): Promise<void> {
+  const gain = hasCommand('fio') ? await gainOfDepth() : Number.NaN;
+  const dd = ['bs=1M', 'iflag=direct', 'oflag=direct', `if=${from}`, `of=${to}`];
+  const subjects = [ours('--direct'), copying('dd bs=1M direct', 'dd', dd)];
+  const qemu = ['convert', '-t', 'none', '-T', 'none', '-W', '-m', '8', '-f', 'raw', '-O', 'raw'];
+  if (hasCommand('qemu-img')) {
+    const args = [...qemu, from, to];
+    subjects.push(copying('qemu-img convert -t none -T none -W -m 8', 'qemu-img', args));
+  }
+  const notes = {
+    'disk gains from depth': Number.isNaN(gain) ? 'not known: no fio here' : gain.toFixed(2),
+    ...(hasCommand('qemu-img') ? {} : { 'qemu-img': 'none here' }),
+  };
+  const target = (peer: string): number => (peer.startsWith('dd') && gain >= GAIN ? GAIN : 1);
+  await compare('copy-direct', subjects, target, notes);
+}
+
+async function compareCached(): Promise<void> {
+  const subjects = [
+    ours(),
+    copying('dd bs=1M', 'dd', ['bs=1M', `if=${from}`, `of=${to}`]),
+    // Neither a shared extent nor holes: every byte is copied, as by the others.
+    copying('cp', 'cp', ['--reflink=never', '--sparse=never', from, to]),
+  ];
+  const target = (peer: string): number => (peer.startsWith('dd') ? 0.9 : Number.NaN);
+  await compare('copy-cached', subjects, target, {});
+}
+
+try {
+  runProcess('dd', ['if=/dev/urandom', `of=${from}`, 'bs=1M', `count=${MIBS}`, 'conv=fsync']);
+  await compareDirect();
+  runProcess('dd', ['bs=1M', `if=${from}`, 'of=/dev/null']);
+  await compareCached();
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
