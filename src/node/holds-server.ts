@@ -1,7 +1,8 @@
-import { chmodSync, rmSync } from 'node:fs';
+import { lstatSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { BlockError } from '../base/block-error.ts';
 import { type HoldsReport, holdsReport } from '../memory/hold-source.ts';
 import { nodeEnv } from './node-env.ts';
@@ -18,6 +19,7 @@ const REPORT_BYTES_MAX = 64 * 1024 * 1024;
 const ANSWER_MS_MAX = 5000;
 
 let server: Server | null = null;
+let removeSocket = (): void => {};
 
 /** Where the process `pid` listens when it was started with BIOVEC_HOLDS=1. */
 export function holdsSocketOf(pid: number): string {
@@ -26,25 +28,78 @@ export function holdsSocketOf(pid: number): string {
 
 /**
  * Answers every connection to a unix socket, which only this user may open, with one JSON object.
- * It never keeps the process alive. BIOVEC_HOLDS=1 or =PATH calls it when a disk is opened.
+ * It never keeps the process alive, and a program does not fail because nobody can look at it: what
+ * goes wrong here is not told. BIOVEC_HOLDS=1 or =PATH calls it when a disk is opened.
+ *
+ * On the main thread only: a process has one socket, and a worker may not set the umask. What the
+ * disks of a worker hold is not told.
  */
 export function serveHolds(path = holdsSocketOf(process.pid)): void {
-  if (server !== null) return;
-  server = createServer((socket) => {
+  if (server !== null || !isMainThread) return;
+  const made = createServer((socket) => {
     socket.on('error', () => socket.destroy()); // Whoever asked has gone.
     socket.end(JSON.stringify(processHolds()));
   });
-  // A program must not fail because nobody can look at it.
-  server.on('error', () => stopServingHolds());
+  server = made;
+  made.once('error', (error: NodeJS.ErrnoException) => {
+    made.on('error', () => giveUp(made));
+    if (error.code === 'EADDRINUSE') listenInsteadOfDead(made, path);
+    else giveUp(made);
+  });
+  made.on('listening', () => madeSocket(path));
+  listen(made, path);
+  made.unref();
+}
+
+function listen(made: Server, path: string): void {
   const mask = process.umask(0o177);
-  server.listen(path, () => chmodSync(path, 0o600));
-  process.umask(mask);
-  server.unref();
-  process.once('exit', () => rmSync(path, { force: true }));
+  try {
+    made.listen(path);
+  } finally {
+    process.umask(mask);
+  }
+}
+
+/** The socket of a process that was killed stays; nobody answers there. */
+function listenInsteadOfDead(made: Server, path: string): void {
+  const socket = createConnection(path);
+  socket.unref();
+  socket.on('connect', () => {
+    socket.destroy(); // It lives: the place is taken.
+    giveUp(made);
+  });
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    const isDead = error.code === 'ECONNREFUSED' && isSocket(path);
+    if (!isDead || server !== made) {
+      giveUp(made);
+      return;
+    }
+    rmSync(path, { force: true });
+    listen(made, path);
+  });
+}
+
+function isSocket(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+}
+
+/** Only from here on is the socket ours to remove: before, it may be that of another process. */
+function madeSocket(path: string): void {
+  const ino = lstatSync(path, { throwIfNoEntry: false })?.ino;
+  if (ino === undefined) return;
+  removeSocket = () => {
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
+  };
+  process.once('exit', removeSocket);
+}
+
+function giveUp(made: Server): void {
+  if (server === made) stopServingHolds();
 }
 
 export function stopServingHolds(): void {
-  server?.close();
+  process.off('exit', removeSocket);
+  server?.close(); // This removes the socket.
   server = null;
 }
 
