@@ -58,6 +58,8 @@ export class Region {
   frames: number;
   /** Called with the head frame when the last hold of a folio went. */
   onFree: ((head: number) => void) | null = null;
+  /** Told when the window goes: a ring that keeps something for the region lets go of it. */
+  readonly watchers = new Set<(region: Region) => void>();
   pinnedPages = 0;
   /** Adopted memory: frames with a hold. The window goes with the last. */
   heldFrames = 0;
@@ -117,6 +119,8 @@ export class Region {
       lastRegion = null;
     }
     forgetKernels(this.index);
+    for (const gone of this.watchers) gone(this);
+    this.watchers.clear();
   }
 }
 

@@ -121,15 +121,52 @@ test('a window of page numbers that another region got has none of the old buffe
   assert.equal(rig.memory.registeredBytes, 0);
 });
 
-test('sweep lets go of regions that are gone', () => {
+test('a region that goes is let go of at once, also when the ring is idle', () => {
   using rig = new Rig();
   const buffer = rig.arena.alloc(PAGE_BYTES);
+  using other = new Arena({ maxBytes: MIB });
+  using kept = other.alloc(PAGE_BYTES);
   assert(rig.heat(buffer.page) >= 0);
-  rig.memory.sweep();
-  assert.equal(rig.door.registered.size, 1, 'it lives');
+  const index = rig.heat(kept.page);
+  assert(index >= 0);
+  assert.equal(rig.door.registered.size, 2);
   buffer.release();
   rig.arena[Symbol.dispose]();
-  rig.memory.sweep();
+  assert.deepEqual([...rig.door.registered.keys()], [index], 'the other one stays');
+  assert.equal(rig.memory.registeredBytes, MIB);
+  rig.arena = new Arena({ maxBytes: MIB });
+});
+
+test('adopted memory is let go of with its last hold', () => {
+  using rig = new Rig();
+  const adopted = rig.arena.adopt(new SharedArrayBuffer(4 * MIB));
+  assert(rig.heat(adopted.page) >= 0);
+  adopted.release();
+  assert.equal(rig.door.registered.size, 0);
+});
+
+test('a region knows nothing of a ring that is closed', () => {
+  const rig = new Rig();
+  const { arena } = rig;
+  const buffer = arena.alloc(PAGE_BYTES);
+  assert(rig.heat(buffer.page) >= 0);
+  assert.equal(arena.region.watchers.size, 1);
+  rig.memory.release();
+  assert.equal(arena.region.watchers.size, 0);
+  rig.ring.close();
+  buffer.release();
+  arena[Symbol.dispose]();
+  rig.door.assertNothingLeft();
+});
+
+test('a chunk of a region that went before it was registered is forgotten', () => {
+  using rig = new Rig();
+  const buffer = rig.arena.alloc(PAGE_BYTES);
+  for (let i = 0; i < HOT; i++) rig.memory.bufferAt(buffer.page, 0, PAGE_BYTES);
+  assert.equal(rig.memory.hasHot, true);
+  buffer.release();
+  rig.arena[Symbol.dispose]();
+  rig.memory.registerHot();
   assert.equal(rig.door.registered.size, 0);
   rig.arena = new Arena({ maxBytes: MIB });
 });

@@ -40,10 +40,7 @@ export class LaneShare {
     assert(!this.#isReleased, 'lane: released twice');
     this.#isReleased = true;
     this.#shared.users--;
-    if (this.#shared.users > 0) {
-      this.lane.memory.sweep();
-      return;
-    }
+    if (this.#shared.users > 0) return;
     lanes.delete(this.#door);
     this.lane.close();
   }

@@ -10,7 +10,6 @@ import { assert } from '../../base/assert.ts';
 import { MIB, PAGE_BYTES } from '../../base/units.ts';
 import {
   frameOf,
-  pageExists,
   REGION_BYTES_MAX,
   REGION_SHIFT,
   type Region,
@@ -117,7 +116,7 @@ export class RingMemory {
     if (key === undefined) return;
     const chunk = key % CHUNKS;
     const known = this.#known[Math.floor(key / CHUNKS)];
-    if (known === null || known === undefined || !isAlive(known.region)) return;
+    if (known === null || known === undefined) return; // Its region went in the meantime.
     const start = chunk * CHUNK_BYTES;
     const presentEnd = Math.min(known.region.u8.length, start + CHUNK_BYTES);
     const old = known.buffers[chunk] - 1;
@@ -138,19 +137,12 @@ export class RingMemory {
     this.#registeredBytes += added;
   }
 
-  /** Lets go of regions that are gone. Until then their memory cannot be given to anybody else. */
-  sweep(): void {
-    for (let i = 0; i < this.#known.length; i++) {
-      const known = this.#known[i];
-      if (known !== null && known !== undefined && !isAlive(known.region)) this.#forget(i);
-    }
-  }
-
   /** Unpins everything. Pre: nothing in flight. */
   release(): void {
+    for (const known of this.#known) known?.region.watchers.delete(this.#gone);
+    this.#known.length = 0;
     if (!this.#hasTable) return;
     this.#ring.door.register(this.#ring.parts.fd, IORING_UNREGISTER_BUFFERS, 0, 0);
-    this.#known.length = 0;
     this.#registeredBytes = 0;
   }
 
@@ -162,9 +154,9 @@ export class RingMemory {
     return this.#learn(index, region);
   }
 
-  /** Another region may have had this window before: its buffers hold other memory. */
   #learn(index: number, region: Region): KnownRegion {
-    this.#forget(index);
+    const before = this.#known[index] ?? null;
+    assert(before === null, 'ring memory: a region went and nobody was told');
     while (this.#known.length <= index) this.#known.push(null);
     const known: KnownRegion = {
       region,
@@ -173,12 +165,15 @@ export class RingMemory {
       uses: new Uint8Array(CHUNKS),
     };
     this.#known[index] = known;
+    region.watchers.add(this.#gone);
     return known;
   }
 
-  #forget(index: number): void {
-    const known = this.#known[index];
-    if (known === null || known === undefined) return;
+  /**
+   * Lets go of a region at once: registered memory stays pinned, and cannot be given to anybody
+   * else, for as long as an idle ring would keep it.
+   */
+  readonly #gone = ({ index }: Region): void => {
     this.#known[index] = null;
     for (let buffer = 0; buffer < BUFFERS_MAX; buffer++) {
       if (this.#end[buffer] === 0 || this.#region[buffer] !== index) continue;
@@ -187,7 +182,7 @@ export class RingMemory {
       this.#end[buffer] = 0;
     }
     assert(this.#registeredBytes >= 0, 'ring memory: more let go than was registered');
-  }
+  };
 
   #freeBuffer(): number {
     for (let buffer = 0; buffer < BUFFERS_MAX; buffer++) {
@@ -220,10 +215,6 @@ export class RingMemory {
     const op = IORING_REGISTER_BUFFERS_UPDATE;
     return door.register(parts.fd, op, this.#updateAddress, size) === 1;
   }
-}
-
-function isAlive(region: Region): boolean {
-  return pageExists(region.firstPage) && regionOf(region.firstPage) === region;
 }
 
 /** A 64-bit address as two words. */
