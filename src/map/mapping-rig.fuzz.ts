@@ -1,4 +1,4 @@
-// One mapping over scripted memory of a program; the test plays the device.
+// One mapping, over scripted memory of a program or any other; the test plays the device.
 
 import assert from 'node:assert/strict';
 import { PAGE_BYTES } from '../base/units.ts';
@@ -21,15 +21,16 @@ import { Piece } from './piece.ts';
 import type { CopyPolicy } from './verdict.ts';
 
 export const BASE = 0x40000;
-export const arena = new Arena({ maxBytes: 4 * 2 ** 20, label: 'user rows', places: false });
+export const arena = new Arena({ maxBytes: 4 * 2 ** 20, label: 'mapping rig', places: false });
 export const pool = new BioPool({ bios: 8, rows: 4096 });
 
-export class UserBench implements Disposable {
+export class MappingRig implements Disposable {
   readonly mapping = new Mapping();
   readonly context: MapContext;
   readonly space = new FaultSpace();
   readonly frames: number[] = [];
 
+  /** `pages`: memory of the program from BASE on. */
   constructor(pages: number, limits: LimitsInput = {}) {
     const valid = validateLimits({ dma_alignment: 0, ...limits });
     this.context = {
@@ -65,18 +66,40 @@ export class UserBench implements Disposable {
     return this.space.pages.get(BASE / PAGE_BYTES + page)?.frame ?? -1;
   }
 
-  start(op: BioOp, ranges: readonly (readonly [number, number])[], policy: CopyPolicy): number {
+  start(op: BioOp, iter: IovIter, position = 0, policy: CopyPolicy = 'auto'): number {
+    const side = { iter, limits: this.context.limits };
+    return this.mapping.start(this.context, op, position, side, null, policy);
+  }
+
+  /** Ranges of the program's memory: bytes behind BASE, and lengths. */
+  startRanges(
+    op: BioOp,
+    ranges: readonly (readonly [number, number])[],
+    policy: CopyPolicy,
+  ): number {
     const iovec = new Iovec(Math.max(ranges.length, 1));
     const bases = ranges.map(([at]) => BASE + at);
     const lens = ranges.map(([, len]) => len);
     iovec.importRanges(bases, lens, ranges.length);
     const iter = new IovIter();
-    const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
-    iter.initUser(direction, this.space, iovec);
-    const side = { iter, limits: this.context.limits };
-    return this.mapping.start(this.context, op, 0, side, null, policy);
+    iter.initUser(directionOf(op), this.space, iovec);
+    return this.start(op, iter, 0, policy);
   }
 
+  startViews(
+    op: BioOp,
+    views: readonly Uint8Array[],
+    position = 0,
+    policy: CopyPolicy = 'auto',
+  ): number {
+    const iovec = new Iovec(Math.max(views.length, 1));
+    iovec.importViews(views);
+    const iter = new IovIter();
+    iter.initBytes(directionOf(op), iovec);
+    return this.start(op, iter, position, policy);
+  }
+
+  /** A bio for the next whole blocks. */
   bio(piece: Piece, bytes: number): Bio {
     piece.bytes = bytes;
     piece.userBytes = bytes;
@@ -111,6 +134,10 @@ export class UserBench implements Disposable {
     reserve.release();
     for (const frame of this.frames) arena.putFolio(frame);
   }
+}
+
+function directionOf(op: BioOp): IterDirection {
+  return op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
 }
 
 export function copiedPiece(): Piece {
