@@ -17,6 +17,7 @@ those that none noticed.
   --threshold N   least score in percent, for every folder; default 80
   --workers N     processes at once; default: one a core
   --every N       of all changes only each Nth: a quick look; default 1
+  --offset N      with --every: which of them, 0 to N - 1; default 0
   --runs N        runs of each property; default 100
   --assertions    change conditions and texts of assertions, too
   --help          this text
@@ -50,6 +51,7 @@ interface Options {
   readonly workers: number;
   readonly runs: number;
   readonly every: number;
+  readonly offset: number;
   readonly assertions: boolean;
 }
 
@@ -63,6 +65,7 @@ function readOptions(args: readonly string[]): Options | null {
       workers: { type: 'string', default: String(availableParallelism()) },
       runs: { type: 'string', default: '100' },
       every: { type: 'string', default: '1' },
+      offset: { type: 'string', default: '0' },
       assertions: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -71,18 +74,19 @@ function readOptions(args: readonly string[]): Options | null {
   const paths = positionals.length > 0 ? positionals : FOLDERS;
   return {
     paths: paths.map((path) => relative(ROOT, join(process.cwd(), path))),
-    threshold: numberOf('threshold', values.threshold),
-    workers: numberOf('workers', values.workers),
-    runs: numberOf('runs', values.runs),
-    every: numberOf('every', values.every),
+    threshold: numberOf('threshold', values.threshold, 0),
+    workers: numberOf('workers', values.workers, 1),
+    runs: numberOf('runs', values.runs, 1),
+    every: numberOf('every', values.every, 1),
+    offset: numberOf('offset', values.offset, 0),
     assertions: values.assertions,
   };
 }
 
-function numberOf(name: string, text: string): number {
+function numberOf(name: string, text: string, least: number): number {
   const number = Number(text);
-  if (Number.isFinite(number) && number > 0) return number;
-  throw new TypeError(`--${name} ${text} is no number above 0`);
+  if (text !== '' && Number.isFinite(number) && number >= least) return number;
+  throw new TypeError(`--${name} ${text} is no number from ${least} on`);
 }
 
 /** Files and folders of one run have one layer's tests: 'src/iter' for both of its kinds. */
@@ -97,12 +101,12 @@ async function mutate(
   paths: readonly string[],
   options: Options,
 ): Promise<FolderScore> {
-  const { assertions, workers, runs, every } = options;
+  const { assertions, workers, runs, every, offset } = options;
   const patterns = paths.map((path) => (path.endsWith('.ts') ? path : `${path}/**/*.ts`));
   const files = globSync(patterns, { cwd: ROOT, exclude: NO_SOURCES }).sort();
   using sandbox = new Sandbox();
   await sandbox.fill({ root: ROOT, files, assertions });
-  const mutants = sandbox.mutants.filter(({ id }) => id % every === 0);
+  const mutants = sandbox.mutants.filter(({ id }) => id % every === offset % every);
   const tests = [`${folder}/**/*.test.ts`, ...(FURTHER_TESTS[folder] ?? [])];
   const testFiles = sandbox.find(tests);
   const fates = new Map<Mutant, Fate>();
