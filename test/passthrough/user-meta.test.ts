@@ -251,11 +251,13 @@ const rangeArb = fc.record({
   isHuge: fc.boolean(),
 });
 
+const givenArb = fc.tuple(smallLimits, rangeArb, fc.constantFrom(READ, WRITE), fc.nat(1000));
+type Given = typeof givenArb extends fc.Arbitrary<infer T> ? T : never;
+
 test('43: mapped or copied is the same for device and program; pins = entries', () => {
   const reasons = new Set<MapReason>();
   fc.assert(
-    fc.property(smallLimits, rangeArb, fc.constantFrom(READ, WRITE), fc.nat(1000), (...given) => {
-      const [limits, { page, offset, len, isHuge }, op, share] = given;
+    fc.property(givenArb, ([limits, { page, offset, len, isHuge }, op, share]) => {
       const runs = (['auto', 'always'] as const).map((copy) => {
         using rig = new PassthroughRig({ limits, userPages: 128, ownPages: 64 });
         const addr = isHuge ? rig.huge(3) : rig.scattered(8);
@@ -276,7 +278,15 @@ test('43: mapped or copied is the same for device and program; pins = entries', 
         if (result !== 0) assert.equal(result, -Errno.EINVAL, 'only what no copy satisfies');
       }
     }),
-    { numRuns: Math.max(Math.floor(RUNS.numRuns / 4), 50) },
+    {
+      numRuns: Math.max(Math.floor(RUNS.numRuns / 4), 50),
+      // Each reason once, however few the runs.
+      examples: [0, 1, 4088].map((offset): [Given] => {
+        const limits = { max_integrity_segments: 1, max_hw_sectors: 4096, dma_pad_mask: 0 };
+        const range = { page: 0, offset, len: 64, isHuge: false };
+        return [[{ ...limits, dma_alignment: 3 }, range, READ, 500]];
+      }),
+    },
   );
   for (const reason of [MapReason.FITS, MapReason.ADDRESS, MapReason.SEGMENTS]) {
     assert.ok(reasons.has(reason));
