@@ -138,7 +138,7 @@ export class Mapping {
     const result = piece.isCopied ? this.#fillCopy(bio, piece) : this.#fillMap(bio, piece);
     if (result === 0) {
       this.pieces++;
-      if (this.probe !== null) this.#probeHolds(ProbePoint.HOLD, bio);
+      if (this.probe !== null) this.#probeHolds(this.probe, ProbePoint.HOLD, bio);
     }
     return result;
   }
@@ -238,7 +238,7 @@ export class Mapping {
     const result = fillLater(context, bio, piece, this.iter);
     if (result !== 0) return result;
     this.#held(pinnedPages(piece));
-    if (this.probe !== null) this.#probePins(ProbePoint.HOLD, piece);
+    if (this.probe !== null) this.#probePins(this.probe, ProbePoint.HOLD, piece);
     return 0;
   }
 
@@ -272,7 +272,7 @@ export class Mapping {
     if (piece.isCopied && this.op === BioOp.READ && userBytes > 0) {
       this.#copyBack(bio, piece, userBytes);
     }
-    if (this.probe !== null) this.#probeHolds(ProbePoint.UNHOLD, bio);
+    if (this.probe !== null) this.#probeHolds(this.probe, ProbePoint.UNHOLD, bio);
     if (piece.isCopied) {
       if (piece.isPinned) this.#unpin(piece, this.op === BioOp.READ ? userBytes : 0);
       freeOwnPages(context, bio, piece);
@@ -294,7 +294,7 @@ export class Mapping {
       this.#held(-unpinAfterCopy(this.#userMemory(piece), piece.userBytes));
       return;
     }
-    if (this.probe !== null) this.#probePins(ProbePoint.UNHOLD, piece);
+    if (this.probe !== null) this.#probePins(this.probe, ProbePoint.UNHOLD, piece);
     this.#held(-pinnedPages(piece));
     unpinRows(piece, dirtyBytes);
   }
@@ -364,18 +364,18 @@ export class Mapping {
     return this.op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
   }
 
-  #probeHolds(point: ProbePoint, bio: Bio): void {
-    this.#probeRows(point, bio.table, bio.first, bio.vcnt);
+  #probeHolds(probe: Probe, point: ProbePoint, bio: Bio): void {
+    this.#probeRows(probe, point, bio.table, bio.first, bio.vcnt);
   }
 
-  #probePins(point: ProbePoint, piece: Piece): void {
-    this.#probeRows(point, piece.pins as BvecTable, 0, piece.pinRows);
+  #probePins(probe: Probe, point: ProbePoint, piece: Piece): void {
+    this.#probeRows(probe, point, piece.pins as BvecTable, 0, piece.pinRows);
   }
 
-  #probeRows(point: ProbePoint, table: BvecTable, first: number, rows: number): void {
+  #probeRows(probe: Probe, point: ProbePoint, table: BvecTable, first: number, rows: number): void {
     for (let row = first; row < first + rows; row++) {
       const pages = pagesSpanned(table.offset[row], table.len[row]);
-      this.probe?.hit(point, this.traceId, table, row, table.hold[row], pages);
+      probe.hit(point, this.traceId, table, row, table.hold[row], pages);
     }
   }
 

@@ -48,7 +48,7 @@ export function fillCopied(
     memory === null
       ? addOwnPages(bio, iter.count, plan, fill, context)
       : addDriverPages(bio, iter.count, memory, context);
-  if (copy.isOwn) context.counters.bounce(ownPagesOf(bio));
+  context.counters.bounce(ownPagesOf(bio)); // Those of a driver are borrowed.
   copy.bytes = bio.size;
   if (filled < 0) return filled;
   if (context.rules.build === 'append') alignRowBases(bio, context.limits.virt_boundary_mask);

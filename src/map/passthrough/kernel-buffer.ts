@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
@@ -67,7 +68,8 @@ function endKernelBio(bio: Bio): void {
   const copy = copyOf(bio);
   if (copy === null) {
     const { owner } = bio;
-    if (owner instanceof PassthroughContext) endMapped(bio, owner, 0, true, true);
+    assert(owner instanceof PassthroughContext, 'kernel buffer: a bio of somebody else');
+    endMapped(bio, owner, 0, true, true);
     return;
   }
   // How far the iterator of the bio went is how much of its start is done already.

@@ -1,4 +1,3 @@
-import { Errno } from '../../base/errno.ts';
 import { BioOp } from '../../bio/bio-op.ts';
 import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
 import type { Iovec } from '../../iter/iovec.ts';
@@ -13,32 +12,26 @@ export interface UserBuffer {
   /** Filled by `importRanges`, and its answer, which may be an errno. */
   readonly iovec: Iovec;
   readonly imported: number;
-  /** It is a list: then the shorter of list and `bytes` wins, as SG_IO has it. */
+  /** It is a list: without a byte it is -EINVAL, and no command without data. */
   readonly isVector: boolean;
+  /** The shorter of list and `bytes` wins, as SG_IO has it. */
   readonly bytes: number;
-}
-
-export interface UserIoOptions extends MapUserOptions {
-  /** A list without a byte is -EINVAL instead of a command without data. */
-  readonly needsBytes?: boolean;
 }
 
 const iter = new IovIter();
 
 /**
- * Maps the memory that a command names. Also 0 for a buffer of no bytes, and then `request` has no
- * bio. The errors of `mapUser`, and of the import. Linux: blk_rq_map_user_io(), block/blk-map.c.
+ * Maps the memory that a command names. Also 0 for one buffer of no bytes, and then `request` has
+ * no bio. The errors of `mapUser`, and of the import. Linux: blk_rq_map_user_io(), block/blk-map.c.
  */
-export function mapUserIo(request: BioChain, buffer: UserBuffer, options: UserIoOptions): number {
+export function mapUserIo(request: BioChain, buffer: UserBuffer, options: MapUserOptions): number {
   const { space, iovec, imported, isVector, bytes } = buffer;
   if (!isVector && bytes === 0) return 0;
   if (imported < 0) return imported;
   const direction = request.op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
   iter.initUser(direction, space, iovec);
-  if (isVector) iter.truncate(bytes);
-  let result = 0;
-  if (iter.count > 0) result = mapUser(request, iter, options);
-  else if (options.needsBytes === true || isVector) result = -Errno.EINVAL;
+  iter.truncate(bytes);
+  const result = mapUser(request, iter, options);
   iter.clear();
   return result;
 }

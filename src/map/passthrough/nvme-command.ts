@@ -45,20 +45,24 @@ export class NvmeCommand {
    * 0, or what mapping answers; then nothing is held: data that was mapped before its metadata
    * failed is unmapped (upstream leaves it, H5). Metadata without data is -EINVAL.
    */
-  start(op: BioOp, data: UserBuffer | null, meta: MetaBuffer | null, copy?: CopyPolicy): number {
+  start(
+    op: BioOp,
+    data: UserBuffer | null,
+    meta: MetaBuffer | null,
+    copy: CopyPolicy = 'auto',
+  ): number {
     const { chain, outcome } = this;
     const context = this.#context;
     assert(chain.bio === null, 'nvme: started twice');
     chain.reset(op);
-    const options = copy === undefined ? { context, outcome } : { context, outcome, copy };
-    const result = data === null ? 0 : mapUserIo(chain, data, options);
+    const result = data === null ? 0 : mapUserIo(chain, data, { context, outcome, copy });
     if (result !== 0 || meta === null || meta.addr === 0 || meta.bytes === 0) return result;
     const error = this.#mapMeta(op, meta, copy);
     if (error !== 0) this.finish({ transferredBytes: 0 });
     return error;
   }
 
-  #mapMeta(op: BioOp, { space, addr, bytes }: MetaBuffer, copy?: CopyPolicy): number {
+  #mapMeta(op: BioOp, { space, addr, bytes }: MetaBuffer, copy: CopyPolicy): number {
     const { bio } = this.chain;
     if (bio === null) return -Errno.EINVAL;
     const iter = this.#iter;

@@ -86,9 +86,8 @@ export class SgCommand {
 
   #map(buffer: UserBuffer, memory: RequestMemory | null): number {
     const { outcome } = this;
-    const needsBytes = memory !== null;
     const context = this.#context;
-    return mapUserIo(this.chain, buffer, { context, memory, outcome, needsBytes });
+    return mapUserIo(this.chain, buffer, { context, memory, outcome });
   }
 
   /** The command has ended: the result for the program, as of `unmapUser`. */

@@ -113,7 +113,7 @@ function endCopied(
     else if (bio.op === BioOp.READ)
       result = copyBack(bio, copy, byAddress ? copy.bytes : doneBytes);
   }
-  letGo(copy, bio.op === BioOp.READ ? doneBytes : 0);
+  letGo(copy, doneBytes);
   if (copy.isOwn) {
     copy.context.counters.bounce(-ownPagesOf(bio));
     freeOwnRows(bio, copy.context.folios);
@@ -137,7 +137,10 @@ function copyBack(bio: Bio, copy: UserCopy, bytes: number): number {
   return done === bytes ? 0 : -Errno.EFAULT;
 }
 
-/** Unpins the memory of a copy, after the folios under its first `dirtyBytes` were marked dirty. */
+/**
+ * Unpins the memory of a copied read, after the folios under its first `dirtyBytes` were marked
+ * dirty. A copied write holds none.
+ */
 function letGo(copy: UserCopy, dirtyBytes: number): void {
   const { piece, saved, context } = copy;
   if (piece.pinRows > 0) {

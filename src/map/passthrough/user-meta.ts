@@ -175,7 +175,7 @@ function takeOwn(meta: UserMeta, bytes: number, context: PassthroughContext): nu
   const segments = Math.min(segmentsMax(limits), meta.maxVecs);
   planChunks(bytes, segments, limits, plan);
   if (plan.fit === ChunkFit.NEVER) return -Errno.EINVAL;
-  if (plan.fit === ChunkFit.TOO_LARGE) return -Errno.ENOMEM;
+  assert(plan.fit === ChunkFit.FITS, 'meta: larger than the largest folio');
   fill.start(plan, bytes, segments);
   return addChunks(meta, plan, fill, folios);
 }
@@ -187,7 +187,6 @@ function freeOwn(meta: UserMeta, context: PassthroughContext): void {
 
 /** The one place where entries are let go (H3). Marks the folios under `dirtyBytes` before. */
 function unpinEntries(meta: UserMeta, dirtyBytes: number, context: PassthroughContext): void {
-  if (meta.entries === 0) return;
   const { page, offset, len } = meta.entryRows();
   let dirty = dirtyBytes;
   for (let row = 0; row < meta.entries; row++) {

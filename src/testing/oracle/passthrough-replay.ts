@@ -175,7 +175,8 @@ function start(
 ): Started {
   switch (one.op) {
     case 'map':
-      return startIo(one, buffer, one.vec, one.bufLen, one.checkCount !== 0, context);
+      // `checkCount` changes nothing: a list without a byte is refused either way.
+      return startIo(one, buffer, one.vec, one.bufLen, context);
     case 'nvme':
       return startNvme(one, buffer, context);
     case 'sgio':
@@ -188,13 +189,12 @@ function startIo(
   imported: Imported,
   isVector: boolean,
   bytes: number,
-  needsBytes: boolean,
   context: PassthroughContext,
 ): Started {
   const chain = new PassthroughChain(one.write ? BioOp.WRITE : BioOp.READ);
   const outcome = new MapOutcome();
   const buffer = { ...imported, isVector, bytes };
-  const result = mapUserIo(chain, buffer, { context, outcome, needsBytes });
+  const result = mapUserIo(chain, buffer, { context, outcome });
   const finish = (): number => unmapUser(chain.bio, context, { transferredBytes: chain.bytes });
   return { result, chain, outcome, finish };
 }
@@ -202,7 +202,7 @@ function startIo(
 /** A pointer of 0 is a command without data. Linux: nvme_map_user_request(). */
 function startNvme(one: NvmeCase, imported: Imported, context: PassthroughContext): Started {
   const bytes = one.iov[0]?.kind === 'null' ? 0 : one.dataLen;
-  return startIo(one, imported, one.vec && bytes > 0, bytes, false, context);
+  return startIo(one, imported, one.vec && bytes > 0, bytes, context);
 }
 
 function startSg(
