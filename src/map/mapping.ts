@@ -17,7 +17,7 @@ import { decide, decideBuilt, type MapSide } from './decide.ts';
 import { COPY_INSTEAD, FAULT_WAIT, type MapContext, NO_MEMORY, sectorOf } from './map-context.ts';
 import { freeOwnPages, takeOwnPages } from './own-pages.ts';
 import type { Piece } from './piece.ts';
-import { detachedRow, pinForCopy, unpinAfterCopy } from './user-pins.ts';
+import { detachedRow, isThere, pinForCopy, unpinAfterCopy } from './user-pins.ts';
 import { fillLater, fillNow, pinnedPages, unpinRows } from './user-rows.ts';
 import { type CopyPolicy, MapReason, Verdict } from './verdict.ts';
 
@@ -177,19 +177,10 @@ export class Mapping {
    * tried, which takes any number of rows and finds the fault.
    */
   #mayLackRows(bio: Bio, blockBytes: number): boolean {
-    if (!this.#isUser) return this.#isThere(blockBytes);
+    if (!this.#isUser) return isThere(this.iter, blockBytes);
     this.#scratch.assign(this.iter);
     this.#scratch.truncate(blockBytes);
     return npages(this.#scratch, bio.maxVecs + 1) > bio.maxVecs;
-  }
-
-  /** True when the next `bytes` of memory can be had at all. */
-  #isThere(bytes: number): boolean {
-    this.#scratch.assign(this.iter);
-    if (pinForCopy(this.#scratch, bytes) < 0) return false;
-    this.#scratch.assign(this.iter);
-    unpinAfterCopy(this.#scratch, bytes);
-    return true;
   }
 
   /** The rest of the transfer is copied as well: what made it would make it again. */
@@ -206,7 +197,7 @@ export class Mapping {
     piece.isPinned = this.op === BioOp.READ || piece.isPart;
     if (this.#isUser) return this.#fillUser(bio, piece);
     // Before own pages are taken: they could be the very pages that the program released.
-    if (!this.#isThere(Math.min(piece.userBytes, BOUNCE_BYTES_MAX))) {
+    if (!isThere(this.iter, Math.min(piece.userBytes, BOUNCE_BYTES_MAX))) {
       this.#faulted();
       return -Errno.EFAULT;
     }

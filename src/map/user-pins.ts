@@ -59,6 +59,15 @@ export function unpinAfterCopy(iter: IovIter, bytes: number): number {
   return pages;
 }
 
+/** True when the next `bytes` of `iter` can be had at all: none was released. Moves nothing. */
+export function isThere(iter: IovIter, bytes: number): boolean {
+  if (pinForCopy(iter, bytes) < 0) return false;
+  iter.revert(bytes);
+  unpinAfterCopy(iter, bytes);
+  iter.revert(bytes);
+  return true;
+}
+
 /** A piece that a detached array no longer has is walked over all the same. */
 function pieceOrRest(iter: IovIter, most: number): number {
   const len = iter.piece(Access.WRITE, most);

@@ -7,7 +7,7 @@ import { type IovIter, IterDirection, IterKind } from '../../iter/iov-iter.ts';
 import { Access } from '../../memory/address-space.ts';
 import { alignRowBases, copyIntoRows, zeroRows } from '../bio-rows.ts';
 import { FAULT_WAIT } from '../map-context.ts';
-import { pinForCopy } from '../user-pins.ts';
+import { isThere, pinForCopy } from '../user-pins.ts';
 import { pinnedPages, pinRows } from '../user-rows.ts';
 import type { ChunkPlan } from './chunk-plan.ts';
 import {
@@ -72,8 +72,9 @@ function addOwnPages(
   return addChunks(bio, plan, fill, context.folios);
 }
 
-/** A write is a snapshot of the call. */
+/** A write is a snapshot of the call. Released memory of an arena is nobody's to read. */
 function copyIn(bio: Bio, copy: UserCopy, iter: IovIter): number {
+  if (iter.kind === IterKind.BYTES && !isThere(iter, bio.size)) return -Errno.EFAULT;
   const copied = copyIntoRows(bio, 0, iter, bio.size);
   copy.context.counters.bytesCopied[copy.reason] += copied;
   if (copied === bio.size) return 0;

@@ -1,4 +1,4 @@
-import { Errno } from '../../base/errno.ts';
+import { assert } from '../../base/assert.ts';
 import { PAGE_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { gatherBio } from '../../bio/gather.ts';
@@ -43,7 +43,8 @@ function gatherLimited(bio: Bio, iter: IovIter, context: PassthroughContext): nu
   const { limits, rules } = context;
   while (iter.count > 0) {
     const bytes = extract(iter, onePage, 0, 1, PAGE_BYTES, ONE_PAGE);
-    if (bytes <= 0) return bytes < 0 ? bytes : -Errno.EFAULT;
+    if (bytes < 0) return bytes;
+    assert(bytes > 0, 'map: no bytes and no error');
     const page = onePage.page[0];
     const hold = onePage.hold[0] as HoldKind;
     if (!addLimited(bio, page, onePage.offset[0], bytes, hold, limits, rules)) {

@@ -31,7 +31,6 @@ export class ChunkFill {
   /** Larger folios than this there are none. */
   order = 0;
   /** Nothing was taken yet. */
-
   isFirst = true;
 
   start(plan: ChunkPlan, bytes: number, segmentsMax: number): void {

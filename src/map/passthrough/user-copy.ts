@@ -24,12 +24,9 @@ export class UserCopy {
     this.context = context;
   }
 
+  /** Pre: nothing is pinned or owned. What each use of it sets stays until then. */
   clear(): void {
     this.saved.clear();
-    this.bytes = 0;
-    this.reason = MapReason.FITS;
-    this.isOwn = true;
-    this.isNullMapped = false;
     this.isArrayPinned = false;
   }
 }
