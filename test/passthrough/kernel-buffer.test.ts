@@ -4,7 +4,7 @@ import { Errno } from '../../src/base/errno.ts';
 import { PAGE_BYTES } from '../../src/base/units.ts';
 import { BioState, endBio } from '../../src/bio/bio.ts';
 import { BioOp } from '../../src/bio/bio-op.ts';
-import { LINUX_6_12 } from '../../src/limits/profile.ts';
+import { LINUX_6_12, PROFILES } from '../../src/limits/profile.ts';
 import { type KernelBuffer, mapKernel } from '../../src/map/passthrough/kernel-buffer.ts';
 import { MapReason, Verdict } from '../../src/map/verdict.ts';
 import { ARENA_SPACE, MappedSpace } from '../../src/memory/address-space.ts';
@@ -142,5 +142,49 @@ test('several buffers are appended; null, none, or more than max_hw_sectors are 
   end(chain, 0, 4096 + 50); // The second one got 50 bytes.
   assert.deepEqual(contents(page, 8191, 50), bytes.subarray(4096, 4146));
   assert.notDeepEqual(contents(page, 8241, 51), bytes.subarray(4146));
+  rig.own.putFolio(page);
+});
+
+test('kernels copy all of a read back, however it ended', () => {
+  for (const [status, shortAt] of [
+    [0, 1000],
+    [-Errno.EIO, 0],
+  ] as const) {
+    using rig = new PassthroughRig({ profile: LINUX_6_12 });
+    const page = rig.own.getFolio(1);
+    copyIn(page, 0, pattern(8192, 9), 0, 8192);
+    const chain = chainOf(READ);
+    assert.equal(mapKernel(chain, linear(page, 2, 5000), rig.context), 0);
+    deviceWrites(chain, pattern(1000, 1));
+    end(chain, status, shortAt);
+    const expected = pattern(8192, 9).fill(0, 2, 5002);
+    expected.set(pattern(1000, 1), 2);
+    assert.deepEqual(contents(page, 0, 8192), expected);
+    rig.own.putFolio(page);
+  }
+});
+
+test('max_hw_sectors is the bound under every profile, to the byte', () => {
+  for (const profile of PROFILES) {
+    using rig = new PassthroughRig({ limits: { max_hw_sectors: 16 }, profile });
+    const page = rig.own.getFolio(2);
+    const chain = chainOf(WRITE);
+    assert.equal(mapKernel(chain, linear(page, 0, 8193), rig.context), -Errno.EINVAL);
+    assert.equal(mapKernel(chain, linear(page, 0, 8192), rig.context), 0);
+    end(chain);
+    rig.own.putFolio(page);
+  }
+});
+
+test('how much of the start of a bio is done is what its iterator has left behind', () => {
+  using rig = new PassthroughRig();
+  const page = rig.own.getFolio(1);
+  const chain = chainOf(READ);
+  assert.equal(mapKernel(chain, linear(page, 2, 6000), rig.context), 0);
+  deviceWrites(chain, pattern(6000, 1));
+  chain.bio?.advance(1024); // A part of it was completed before.
+  end(chain, 0, 2048); // And the rest came to byte 2048 of the request.
+  assert.deepEqual(contents(page, 2, 2048), pattern(6000, 1).subarray(0, 2048));
+  assert.ok(contents(page, 2050, 3950).every((byte) => byte === 0));
   rig.own.putFolio(page);
 });
