@@ -9,7 +9,7 @@ import { FaultSpace } from '../iter/fault-space.fuzz.ts';
 import { IovIter, IterDirection } from '../iter/iov-iter.ts';
 import { Iovec } from '../iter/iovec.ts';
 import type { LimitsInput } from '../limits/limits.ts';
-import { DEFAULT_PROFILE } from '../limits/profile.ts';
+import { DEFAULT_PROFILE, type Profile } from '../limits/profile.ts';
 import { validateLimits } from '../limits/validate.ts';
 import { Arena } from '../memory/arena.ts';
 import { copyIn, copyOut } from '../memory/copy.ts';
@@ -31,11 +31,11 @@ export class MappingRig implements Disposable {
   readonly frames: number[] = [];
 
   /** `pages`: memory of the program from BASE on. */
-  constructor(pages: number, limits: LimitsInput = {}) {
+  constructor(pages: number, limits: LimitsInput = {}, profile: Profile = DEFAULT_PROFILE) {
     const valid = validateLimits({ dma_alignment: 0, ...limits });
     this.context = {
       limits: valid,
-      profile: DEFAULT_PROFILE,
+      profile,
       arena,
       reserve: new BounceReserve(arena, valid),
       counters: new MapCounters(),
