@@ -178,6 +178,7 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
     device.givePiece(piece);
     return false;
   }
+  const asked = piece.userBytes;
   const result = mapping.fill(bio, piece);
   if (result !== 0) {
     device.bios.release(bio);
@@ -190,6 +191,8 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
     return result !== NO_MEMORY;
   }
   transfer.sent += piece.userBytes;
+  // Memory ends inside this block: were it there a moment later, two pieces would have the block.
+  if (isPart && piece.userBytes < asked) endAtFault(transfer);
   if (isPart && transfer.op === BioOp.WRITE) readFirst(device, bio, piece);
   sendPiece(device, transfer, bio, piece);
   return true;
@@ -200,14 +203,15 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
  * next call meets the error. Arrays of the program are whole or wrong.
  */
 function stopAtFault(transfer: Transfer, error: number): void {
-  const { mapping, sent } = transfer;
+  const { mapping } = transfer;
   const isCut = mapping.iter.kind === IterKind.USER && mapping.verdict !== Verdict.REFUSE;
-  if (!isCut || sent === 0) {
-    transfer.stop = error;
-    return;
-  }
-  transfer.bytes = sent;
-  mapping.endAt(sent);
+  if (isCut && transfer.sent > 0) endAtFault(transfer);
+  else transfer.stop = error;
+}
+
+function endAtFault(transfer: Transfer): void {
+  transfer.bytes = transfer.sent;
+  transfer.mapping.endAt(transfer.sent);
 }
 
 /** The block is read before its part is changed: this bio goes out twice. */

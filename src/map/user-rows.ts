@@ -88,11 +88,14 @@ function grown(table: BvecTable): BvecTable {
 /**
  * A read, or a part of a block: pins now, copies when the bio ends. 0, NO_MEMORY, FAULT_WAIT or a
  * negative errno, and then nothing is held. The pins come before own pages, so that a fault finds
- * all the memory that there is.
+ * all the memory that there is. A part of a block is taken whole, or up to where memory ends; never
+ * up to what must be waited for: its rest would be a second write of the same block beside it.
  */
 export function fillLater(context: MapContext, bio: Bio, piece: Piece, iter: IovIter): number {
   const want = Math.min(piece.userBytes, BOUNCE_BYTES_MAX);
-  const pinned = pinRows(piece, iter, want, piece.isPart ? 1 : context.blockBytes);
+  let pinned = pinRows(piece, iter, want, piece.isPart ? want : context.blockBytes);
+  const isEnd = pinned < 0 && pinned !== -Errno.EAGAIN;
+  if (isEnd && piece.isPart) pinned = pinRows(piece, iter, want, 1);
   if (pinned < 0) return pinned === -Errno.EAGAIN ? FAULT_WAIT : pinned;
   if (!piece.isPart) piece.bytes = pinned;
   const got = takeOwnPages(context, bio, piece);

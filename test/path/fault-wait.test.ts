@@ -133,8 +133,9 @@ describe('a transfer that waits for a page', () => {
     for (let i = 0; i < 3; i++) fillFrame(rig.frameAt(i), 0x70 + i);
     rig.makeWait(1);
     const parked = rig.start(WRITE, 100, PAGE_BYTES - 1, 1000);
-    await rig.finish(); // One byte goes out, as a part of its block.
+    await rig.finish();
     assert.equal(parked.result, null);
+    assert.equal(rig.engine.log.length, 0, 'a part of a block goes out whole');
     const other = rig.start(WRITE, 130, 0, 2000);
     await rig.finish();
     assert.equal(other.result, 2000);
@@ -147,6 +148,29 @@ describe('a transfer that waits for a page', () => {
       'the later write is on top',
     );
     assert.ok(rig.medium(1100, 2130).every((byte) => byte === 0x70));
+  });
+
+  test('a part of a block whose memory comes in two steps is one write of the block', async () => {
+    // Two would both read the block before either had written it.
+    for (const [position, bytes] of [
+      [100, 50],
+      [512, 600],
+    ] as const) {
+      await using rig = new UserRig(2);
+      const before = rig.medium(0, 2048);
+      fillFrame(rig.frameAt(0), 0x51);
+      fillFrame(rig.frameAt(1), 0x52);
+      rig.makeWait(1);
+      const first = position === 100 ? 1 : 530; // Bytes that lie in the first page.
+      const ending = rig.start(WRITE, position, PAGE_BYTES - first, bytes);
+      await rig.settle();
+      rig.space.ready(); // What went out before is still in flight.
+      await rig.finish();
+      assert.equal(ending.result, bytes);
+      before.fill(0x51, position, position + first);
+      before.fill(0x52, position + first, position + bytes);
+      assert.deepEqual(rig.medium(0, 2048), before);
+    }
   });
 
   test('woken and aborted at once, it does not queue for its range', async () => {
