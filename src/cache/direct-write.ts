@@ -58,7 +58,9 @@ function stepBefore(op: FileOp): boolean {
   switch (op.state) {
     case State.LOCK: {
       op.end = op.start + op.iter.count;
-      if (op.lockFile(op.isExclusive || needsAll(op))) op.state = State.TAIL;
+      if (!op.lockFile(op.isExclusive || needsAll(op))) return false;
+      if (op.isExclusive || !needsAll(op)) op.state = State.TAIL;
+      else startAlone(op); // While it waited, a truncate may have put the end before it.
       return false;
     }
     case State.TAIL: {
@@ -148,8 +150,10 @@ function stepRun(op: FileOp): boolean {
       const dropped = dropPages(op, first, Math.ceil(op.end / PAGE_BYTES));
       if (dropped === Dropped.WAITS) return false;
       if (dropped === Dropped.BLOCKED) file.counters.staleAfterDirect++;
-      if (!op.isFailed && op.position > file.size) file.size = op.position;
-      if (op.isFailed) freeBehindEnd(op);
+      // A write of nothing leaves the end where it is, wherever it was to begin.
+      const isLonger = !op.isFailed && op.done > 0 && op.position > file.size;
+      if (isLonger) file.size = op.position;
+      if (op.isFailed || op.position < op.end) freeBehindEnd(op);
       return true;
     }
     default:
@@ -157,7 +161,11 @@ function stepRun(op: FileOp): boolean {
   }
 }
 
-/** What a failed write put behind the end of the file must not turn up when it grows. */
+/**
+ * What a write put behind the end of the file, or allocated there, before it failed or ended early:
+ * the bytes must not turn up when the file grows, and the blocks are another's to have. Only who is
+ * alone in the file has anything there. Linux: ext4_truncate_failed_write().
+ */
 function freeBehindEnd(op: FileOp): void {
   const { file } = op;
   const first = Math.max(Math.ceil(file.size / PAGE_BYTES), Math.floor(op.start / PAGE_BYTES));
@@ -290,8 +298,12 @@ function throughCache(op: FileOp): void {
     op.state = State.BUFFERED;
     return;
   }
-  // Others may be in the file: start over, alone.
-  file.lock.release(op);
+  startAlone(op);
+}
+
+/** Others may be in the file: it starts over, when nobody is. */
+function startAlone(op: FileOp): void {
+  op.file.lock.release(op);
   op.hasLock = false;
   op.isExclusive = true;
   op.runStart = 0;

@@ -71,6 +71,34 @@ describe('truncate', () => {
     assert.deepEqual(rig.onDevice(file), pattern(PAGE));
   });
 
+  test('of a file that direct writes wait for: each makes it longer alone', () => {
+    // The read holds the file, so truncate and writes stand behind it; the first write then fails.
+    const eio = { kind: 'error', errno: Errno.EIO } as const;
+    using rig = new CacheRig({
+      rules: [
+        { nth: 1, op: BioOp.READ, fault: { kind: 'delay', delayNs: SLOW_NS } },
+        { nth: 1, op: BioOp.WRITE, fault: eio },
+      ],
+    });
+    const file = rig.file({ existing: { block: 0, bytes: 8 * PAGE } });
+    startRead(file, new Uint8Array(PAGE), true);
+    untilInFlight(rig);
+    const truncated = started((end) => file.startTruncate(PAGE, end));
+    const write = (index: number, data: Uint8Array): Answer => {
+      const iter = new IovIter();
+      iter.initView(IterDirection.SOURCE, data);
+      return started((end) => file.startWrite(index * PAGE, iter, { direct: true }, end));
+    };
+    const failing = write(2, pattern(4 * PAGE, 5));
+    const data = pattern(2 * PAGE, 6);
+    const good = write(3, data);
+    rig.settle();
+    assert.deepEqual([truncated.result, failing.result, good.result], [0, -5, 2 * PAGE]);
+    assert.equal(file.size, 5 * PAGE);
+    assert.deepEqual(rig.read(file, 3 * PAGE, 2 * PAGE, { direct: true }), data);
+    assert.equal(rig.shape(file, 8), 'MHHMMHHH');
+  });
+
   test('waits for a buffered read in flight, which ends at the new end', () => {
     using rig = new CacheRig(slow(BioOp.READ));
     const file = rig.file({ existing: { block: 0, bytes: 4 * PAGE } });

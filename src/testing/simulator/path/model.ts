@@ -32,6 +32,8 @@ export class Model {
       // Pages that somebody else uses cannot be dropped: they may be stale behind a direct write.
       if (isPastCache(op) && spansMeet(op.targets, other.sources)) op.isTargetRaced = true;
       if (isPastCache(other) && spansMeet(other.targets, op.sources)) other.isTargetRaced = true;
+      if (meetPage(op, other)) op.isTargetRaced = true;
+      if (meetPage(other, op)) other.isTargetRaced = true;
       if (!spansMeet(op.targets, other.targets)) continue;
       op.isTargetRaced = true;
       other.isTargetRaced = true;
@@ -73,6 +75,9 @@ export class Model {
         }
       }
       if (touches(op.targets, object, at, bytes)) op.overwritten(object, at, bytes);
+      else if (by === null && isPastCache(op) && meetsPage(op.targets, object, at, bytes)) {
+        op.isTargetRaced = true;
+      }
     }
     object.write(at, from, fromAt, bytes);
   }
@@ -246,6 +251,26 @@ export class Model {
 
 function isPastCache({ kind, isDirect, targets }: PathOp): boolean {
   return kind === OpKind.WRITE && isDirect && targets[0]?.object.isFile === true;
+}
+
+/**
+ * `op` goes past the cache, and a device brings bytes into a page of the same file by a mapping:
+ * the page has old bytes of what `op` writes, and may be written back over it.
+ */
+function meetPage(op: PathOp, other: PathOp): boolean {
+  if (!isPastCache(op) || other.kind !== OpKind.READ) return false;
+  return op.targets.some(({ object, at, bytes }) => meetsPage(other.targets, object, at, bytes));
+}
+
+/** True when one of the spans lies in a page that [at, at + bytes) of the object lies in. */
+function meetsPage(
+  spans: readonly Span[],
+  object: ModelObject,
+  at: number,
+  bytes: number,
+): boolean {
+  const first = at - (at % PAGE_BYTES);
+  return touches(spans, object, first, Math.ceil((at + bytes) / PAGE_BYTES) * PAGE_BYTES - first);
 }
 
 function meetsItself({ sources, targets }: PathOp): boolean {

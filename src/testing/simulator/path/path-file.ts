@@ -59,6 +59,11 @@ export class PathFile {
     return this.file === null ? this.object.bytes.length : this.file.size;
   }
 
+  /** Direct writes so far that could not drop a page of the cache behind them. */
+  get stalePages(): number {
+    return this.file === null ? 0 : this.file.counters.staleAfterDirect;
+  }
+
   /** Finds the bytes of the page at `at` as a reader would get them, in `u8` and `at`. */
   actual(at: number): void {
     const index = Math.floor(at / PAGE_BYTES);

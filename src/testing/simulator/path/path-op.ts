@@ -82,6 +82,8 @@ export class PathOp {
   /** Size of its file when it began, and whether something else changed that meanwhile. */
   sizeAtStart = 0;
   metResize = false;
+  /** Direct writes of its file that had left a stale page in the cache, when it began. */
+  staleBefore = 0;
   /** How often pages of processes had moved when it began. */
   pageMoves = 0;
   /** Version of the file when it began. */

@@ -51,6 +51,7 @@ export class TransferSteps {
       startNs: clock.nowNs,
     });
     op.sizeAtStart = file.size;
+    op.staleBefore = file.stalePages;
     op.pageMoves = this.#pageMoves();
     const memory = this.#memorySpans(made.model, op, isRead);
     const place: Span = { object: file.object, at, bytes, from: 0 };
@@ -101,6 +102,8 @@ export class TransferSteps {
     op.ends++;
     if (op.ends > 1) throw new AssertionError(`sim: ended twice: ${op.text}`);
     const isRead = op.kind === OpKind.READ;
+    // A page that could not be dropped has the old bytes, until somebody drops it.
+    if (!isRead && op.isDirect && file.stalePages !== op.staleBefore) op.isTargetRaced = true;
     counts.add(`end: ${op.isDirect ? 'direct' : 'buffered'} ${isRead ? 'read' : 'write'}`);
     if (result < 0) counts.add(`end with ${result}`);
     else if (result < op.bytes) counts.add('end with a short count');
