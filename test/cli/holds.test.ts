@@ -20,7 +20,8 @@ test('a recorded copy shows every hold with its call and its end', async (t) => 
     join(folder, name),
   ) as [string, string, string];
   writeFileSync(source, randomBytes(2 * 2 ** 20 + 512));
-  const copied = await run(['copy', source, destination, '--trace', trace]);
+  const pieces = ['--request-size', '1M'];
+  const copied = await run(['copy', source, destination, '--trace', trace, ...pieces]);
   assert.equal(copied.code, 0, copied.stderr);
 
   const { code, stdout } = await run(['holds', trace]);
