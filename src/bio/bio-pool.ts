@@ -118,6 +118,7 @@ export class BioPool {
   release(bio: Bio): void {
     assert(bio.state === BioState.ENDED || bio.state === BioState.BUILT, 'bio: release in flight');
     assert(bio.pool === this, 'bio: released to a foreign pool');
+    assert(bio.integrity === null, 'bio: released with metadata');
     if (bio.maxVecs > 0) this.runs.release(bio.first, bio.maxVecs);
     bio.state = BioState.FREE;
     bio.endIo = null;

@@ -20,6 +20,14 @@ export const BIO_NEXT: Readonly<Record<BioState, readonly BioState[]>> = {
 /** What 32 bits of bytes can say (Linux: BIO_MAX_SIZE). */
 export const BIO_BYTES_MAX = 2 ** 32 - 1;
 
+/** Metadata beside the data of a bio, as far as a bio knows it; `integrity/` has the class. */
+export interface BioPayload {
+  /** The bio moves on by as much of its data: so does this. */
+  advance(dataBytes: number): void;
+  /** Every part of the bio is done, and nobody above has heard of it: check, and let go. */
+  ended(bio: Bio): void;
+}
+
 /** Runs once, when the last part of the bio is done. A plain function: one for all bios. */
 export type BioEnd = (bio: Bio) => void;
 
@@ -58,6 +66,8 @@ export class Bio {
   endIo: BioEnd | null = null;
   /** The submitter's own object. */
   owner: object | null = null;
+  /** Metadata of this range; null on devices that have none. Linux: bi_integrity. */
+  integrity: BioPayload | null = null;
   /** Kept by splits, merges and bounces. */
   traceId = 0;
   probe: Probe | null = null;
@@ -84,6 +94,7 @@ export class Bio {
     this.sector += bytes / SECTOR_BYTES;
     this.size -= bytes;
     if (!opHasData(this.op)) return;
+    if (this.integrity !== null) this.integrity.advance(bytes);
     const len = this.table.len;
     let done = this.done + bytes;
     let row = this.row;
@@ -108,6 +119,7 @@ export function endBio(bio: Bio): void {
     assert(current.remaining > 0, 'bio: ended more often than it has parts');
     current.remaining--;
     if (current.remaining > 0) return;
+    if (current.integrity !== null) current.integrity.ended(current);
     const parent: Bio | null = current.parent;
     current.state = BioState.ENDED;
     if (parent === null) break;

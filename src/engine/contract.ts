@@ -1,3 +1,4 @@
+import type { IntegrityProfile } from '../integrity/integrity-profile.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { RequestTable } from '../queue/request-table.ts';
 
@@ -20,6 +21,8 @@ export interface EngineInfo {
   /** Requests that it takes at once, at most. */
   readonly depth: number;
   readonly limits: Limits;
+  /** Format of the metadata that it keeps beside the data; null: it keeps none. */
+  readonly integrity: IntegrityProfile | null;
   /**
    * Any offset and length will do (a regular file through the page cache). `request.sector` may
    * then be a multiple of 1/512, which a double holds exactly: position = sector * 512.
@@ -48,6 +51,15 @@ export interface EngineInfo {
  *   ends (or where a write shall end a file).
  * - `submit` accepts at least one request while nothing is in flight: 0 would wait for ever. A reap
  *   may return fewer than are finished, and then wakes again. After `close`, submit is refused.
+ * - With `info.integrity`, READ and WRITE of a request whose bios have metadata move that as well:
+ *   `metadata_size` bytes for each interval, which a MetadataCursor walks in the order of the data.
+ *   Ref tags in them are those of the device (`deviceBlock`, one more an interval), both ways. A
+ *   short READ has filled the records of every whole interval that it reports. Requests come
+ *   without metadata only if the profile has NOVERIFY (reads) or NOGENERATE (writes): then the
+ *   engine makes and checks tuples by itself. With DEVICE_CAPABLE it also checks what
+ *   `payload.check` asks for, and fails with -EILSEQ: a write before anything of it is stored.
+ * - Where a DISCARD took effect, and where nothing was written, every byte of a record is 0xFF: an
+ *   escape, so that no check fails. WRITE_ZEROES leaves tuples that are right for zeros.
  * - READ moves device → segments, WRITE segments → device; a WRITE with FUA, and a FLUSH, complete
  *   when the bytes are on the medium. DISCARD and WRITE_ZEROES name a range only.
  */

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { BVECS_PER_BIO_MAX, BvecRuns, bvecClassRows } from '../bvec/bvec-table.ts';
 import { BioIntegrity } from './bio-integrity.ts';
-import { type IntegrityProfile, metadataBytesOf } from './integrity-profile.ts';
+import { type IntegrityProfile, metadataBytesOf, NO_INTEGRITY } from './integrity-profile.ts';
 
 /** Payloads (and full runs of rows) kept back, so that one submitter always gets on. */
 export const PAYLOAD_RESERVE = 2;
@@ -11,6 +11,8 @@ export interface BioIntegrityPoolOptions {
   readonly payloads: number;
   /** Rows beside the reserve. */
   readonly rows: number;
+  /** The format of its payloads. */
+  readonly profile?: IntegrityProfile | undefined;
 }
 
 /**
@@ -21,9 +23,11 @@ export class BioIntegrityPool {
   readonly runs: BvecRuns;
   readonly #free: BioIntegrity[] = [];
   readonly #count: number;
+  readonly #profile: IntegrityProfile;
 
   constructor(options: BioIntegrityPoolOptions) {
     this.runs = new BvecRuns(options.rows, PAYLOAD_RESERVE);
+    this.#profile = options.profile ?? NO_INTEGRITY;
     this.#count = options.payloads + PAYLOAD_RESERVE;
     for (let i = 0; i < this.#count; i++) this.#free.push(new BioIntegrity(this, this.runs.table));
   }
@@ -92,6 +96,8 @@ export class BioIntegrityPool {
     const payload = this.#free.pop() as BioIntegrity;
     assert(!payload.isBusy, 'payload pool: a free payload is in use');
     payload.isBusy = true;
+    payload.profile = this.#profile;
+    payload.keeper = null;
     payload.flags = 0;
     payload.check = 0;
     payload.appTag = 0;

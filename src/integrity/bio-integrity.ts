@@ -1,12 +1,18 @@
 import { assert } from '../base/assert.ts';
 import { PAGE_BYTES } from '../base/units.ts';
+import type { Bio, BioPayload } from '../bio/bio.ts';
 import { BvecCursor } from '../bvec/bvec-cursor.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { gapBetween, physMergeable } from '../bvec/contiguity.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { HoldKind } from '../memory/holds.ts';
 import type { BioIntegrityPool } from './bio-integrity-pool.ts';
-import { type IntegrityProfile, intervalsOf, metadataBytesOf } from './integrity-profile.ts';
+import {
+  type IntegrityProfile,
+  intervalsOf,
+  metadataBytesOf,
+  NO_INTEGRITY,
+} from './integrity-profile.ts';
 import { CheckFlag } from './verify.ts';
 
 /** Linux: enum bip_flags. */
@@ -23,13 +29,22 @@ export const PayloadFlag = {
 /** A clone has these of its source: not who owns the rows. */
 const CLONE_FLAGS = PayloadFlag.MAPPED | PayloadFlag.IP_CHECKSUM;
 
+/** Who has to know that a bio with metadata has ended. */
+export interface PayloadKeeper {
+  /** Runs inside `endBio`, before anybody above hears of the end. May set the bio's status. */
+  payloadEnded(payload: BioIntegrity, bio: Bio): void;
+}
+
 /**
  * The metadata of one bio: segment rows of its own, and an iterator that moves with that of the
  * data. Pooled: get one from a BioIntegrityPool. Linux: struct bio_integrity_payload.
  */
-export class BioIntegrity {
+export class BioIntegrity implements BioPayload {
   readonly pool: BioIntegrityPool;
   isBusy = false;
+  /** The format of the device. */
+  profile: IntegrityProfile = NO_INTEGRITY;
+  keeper: PayloadKeeper | null = null;
   flags = 0;
   /** CheckFlag: what the device, or the host on completion, is to check. */
   check = 0;
@@ -70,7 +85,7 @@ export class BioIntegrity {
    * Moves on by `dataBytes` of the bio's data. Linux: bio_integrity_advance().
    * Pre: whole intervals, no more than are left.
    */
-  advance(dataBytes: number, profile: IntegrityProfile): void {
+  advance(dataBytes: number, profile: IntegrityProfile = this.profile): void {
     const intervals = intervalsOf(profile, dataBytes);
     const bytes = metadataBytesOf(profile, dataBytes);
     assert(intervals * 2 ** profile.interval_exp === dataBytes, 'payload: part of an interval');
@@ -95,8 +110,13 @@ export class BioIntegrity {
     this.size = bytes;
   }
 
+  ended(bio: Bio): void {
+    if (this.keeper !== null) this.keeper.payloadEnded(this, bio);
+  }
+
   /** Bookkeeping of a clone: shares the rows of `source`, which outlives it. */
   become(source: BioIntegrity): void {
+    this.profile = source.profile;
     this.flags = source.flags & CLONE_FLAGS;
     this.check = source.check;
     this.appTag = source.appTag;
@@ -109,6 +129,14 @@ export class BioIntegrity {
     this.done = source.done;
     this.size = source.size;
   }
+}
+
+/** The metadata of `bio`, or null. */
+export function payloadOf(bio: Bio): BioIntegrity | null {
+  const { integrity } = bio;
+  if (integrity === null) return null;
+  assert(integrity instanceof BioIntegrity, 'bio: metadata of another kind');
+  return integrity;
 }
 
 const cursor = new BvecCursor();

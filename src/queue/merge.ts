@@ -3,6 +3,7 @@ import { type Bio, isMergeable } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import { wouldGap } from '../bio/gap.ts';
 import type { Limits } from '../limits/limits.ts';
+import { mergeMetadata } from './merge-metadata.ts';
 import type { Request } from './request.ts';
 
 // Joining a bio to a request that is not issued yet. Reference 5.4. Linux: block/blk-merge.c.
@@ -49,6 +50,9 @@ function backMerge(request: Request, bio: Bio, segments: number, limits: Limits)
   const tail = request.bioTail as Bio;
   if (gapAtJoint(request.bio as Bio, tail, bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, request.sector, limits)) return MergeResult.FAILED;
+  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, true, limits)) {
+    return MergeResult.NONE;
+  }
   tail.next = bio;
   bio.next = null;
   request.bioTail = bio;
@@ -60,12 +64,19 @@ function backMerge(request: Request, bio: Bio, segments: number, limits: Limits)
 function frontMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
   if (gapAtJoint(bio, bio, request.bio as Bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, bio.sector, limits)) return MergeResult.FAILED;
+  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, false, limits)) {
+    return MergeResult.NONE;
+  }
   bio.next = request.bio;
   request.bio = bio;
   request.sector = bio.sector;
   request.bytes += bio.size;
   request.segments += addedSegments(request, segments);
   return MergeResult.FRONT;
+}
+
+function hasMetadata(request: Request, bio: Bio): boolean {
+  return bio.integrity !== null || (request.bio as Bio).integrity !== null;
 }
 
 /** Any positions; each bio is one range. Linux: bio_attempt_discard_merge(). */

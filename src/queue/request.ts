@@ -17,6 +17,8 @@ export class Request {
   bytes = 0;
   /** Segments as limits count them: an upper bound after merges. */
   segments = 0;
+  /** The same of its metadata; 0 until something joins it. */
+  metadataSegments = 0;
   bio: Bio | null = null;
   bioTail: Bio | null = null;
   traceId = 0;
@@ -42,6 +44,7 @@ export class Request {
     this.sector = bio.sector;
     this.bytes = bio.size;
     this.segments = segments;
+    this.metadataSegments = 0;
     this.bio = bio;
     this.bioTail = bio;
     this.traceId = bio.traceId;

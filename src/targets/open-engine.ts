@@ -2,7 +2,7 @@ import { unreachable } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import type { HostEnv } from '../base/env.ts';
 import type { Engine } from '../engine/contract.ts';
-import { openNullEngine } from '../engine/memory/null-engine.ts';
+import { type NullEngineOptions, openNullEngine } from '../engine/memory/null-engine.ts';
 import { openRamEngine } from '../engine/memory/ram-engine.ts';
 import { nodeEnv } from '../node/node-env.ts';
 import { type EngineChoice, openFile } from './file-choice.ts';
@@ -32,17 +32,13 @@ export async function openEngine(target: Target, options: OpenEngineOptions = {}
     case 'file':
       return openFile(target.path, { ...options, env }, options.engine);
     case 'ram':
-    case 'null': {
-      checkMemorySize(target.text, target.sizeBytes, options);
-      const open = target.kind === 'ram' ? openRamEngine : openNullEngine;
-      return open({
-        sizeBytes: target.sizeBytes,
-        target: target.text,
-        depth: options.depth,
-        limits: { read_only: options.readOnly ?? false },
-        defer: env.defer,
+      return openRamEngine({
+        ...memoryOptions(target, options, env),
+        limits: { read_only: options.readOnly ?? false, logical_block_size: target.blockBytes },
+        integrity: target.integrity ?? undefined,
       });
-    }
+    case 'null':
+      return openNullEngine(memoryOptions(target, options, env));
     case 'stdio': {
       const reason = 'standard input and output are streams; only copy takes them';
       throw new BlockError('EINVAL', { reason, device: target.text });
@@ -54,6 +50,21 @@ export async function openEngine(target: Target, options: OpenEngineOptions = {}
     default:
       return unreachable(target);
   }
+}
+
+function memoryOptions(
+  target: Target & { readonly sizeBytes: number },
+  options: OpenEngineOptions,
+  env: HostEnv,
+): NullEngineOptions {
+  checkMemorySize(target.text, target.sizeBytes, options);
+  return {
+    sizeBytes: target.sizeBytes,
+    target: target.text,
+    depth: options.depth,
+    limits: { read_only: options.readOnly ?? false },
+    defer: env.defer,
+  };
 }
 
 function checkMemorySize(device: string, sizeBytes: number, options: OpenEngineOptions): void {

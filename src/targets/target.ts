@@ -1,11 +1,12 @@
 import { BlockError } from '../base/block-error.ts';
 import { parseSize } from '../base/units.ts';
+import { type MemoryOptions, parseMemoryOptions } from './memory-options.ts';
 
 /** What a user can name. `text` is the name as written. */
 export type Target =
   /** A regular file or a block device: opening it tells. */
   | { readonly kind: 'file'; readonly text: string; readonly path: string }
-  | { readonly kind: 'ram'; readonly text: string; readonly sizeBytes: number }
+  | ({ readonly kind: 'ram'; readonly text: string; readonly sizeBytes: number } & MemoryOptions)
   | { readonly kind: 'null'; readonly text: string; readonly sizeBytes: number }
   /** Standard input or output: a stream, which only `copy` takes. */
   | { readonly kind: 'stdio'; readonly text: string }
@@ -17,8 +18,9 @@ const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
 const MEMORY = /^(ram|null):(.*)$/i;
 
 /**
- * `disk.img`, `/dev/vdb`, `ram:1G`, `null:1T`, `-`, `nbd://host/export`. A file with such a name
- * is written with its folder: `./ram:1G`, `./-`. Throws BlockError EINVAL with a sentence.
+ * `disk.img`, `/dev/vdb`, `ram:1G`, `ram:1G,block=4096,pi=crc64`, `null:1T`, `-`,
+ * `nbd://host/export`. A file with such a name is written with its folder: `./ram:1G`, `./-`.
+ * Throws BlockError EINVAL with a sentence.
  */
 export function parseTarget(text: string): Target {
   if (text === '') throw new BlockError('EINVAL', { reason: 'the name of the target is empty' });
@@ -29,8 +31,16 @@ export function parseTarget(text: string): Target {
   if (NBD_SCHEME.test(text)) return { kind: 'nbd', text, uri: text };
   const memory = MEMORY.exec(text);
   if (memory !== null) {
-    const kind = memory[1].toLowerCase() === 'ram' ? 'ram' : 'null';
-    return { kind, text, sizeBytes: memorySize(text, memory[2]) };
+    const [size = '', ...words] = memory[2].split(',');
+    const sizeBytes = memorySize(text, size);
+    if (memory[1].toLowerCase() === 'ram') {
+      return { kind: 'ram', text, sizeBytes, ...parseMemoryOptions(words, text) };
+    }
+    if (words.length === 0) return { kind: 'null', text, sizeBytes };
+    throw new BlockError('EINVAL', {
+      reason: 'null: keeps nothing, so it has no options',
+      device: text,
+    });
   }
   const scheme = SCHEME.exec(text);
   if (scheme !== null) {

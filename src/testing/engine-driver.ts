@@ -10,6 +10,7 @@ import type { Engine } from '../engine/contract.ts';
 import { HoldKind } from '../memory/holds.ts';
 import type { Request } from '../queue/request.ts';
 import { RequestTable } from '../queue/request-table.ts';
+import { DrivenMetadata } from './driven-metadata.ts';
 
 /** A segment by global page number. */
 export interface DrivenSegment {
@@ -30,6 +31,15 @@ export interface DriverOptions {
   readonly tick?: (() => void) | undefined;
 }
 
+export interface BuildOptions {
+  /** BioFlag */
+  readonly flags?: number;
+  /** Of ops that only name a range. */
+  readonly bytes?: number;
+  /** Bytes of one segment of metadata. Default: one segment. */
+  readonly metadataCut?: number;
+}
+
 /** How long an engine may take for what the suite asks, in ms of real time. */
 const PATIENCE_MS = 20_000;
 
@@ -40,6 +50,8 @@ const PATIENCE_MS = 20_000;
 export class EngineDriver {
   readonly engine: Engine;
   readonly table: RequestTable;
+  /** null: the engine keeps no metadata. Otherwise every read and write has some. */
+  readonly metadata: DrivenMetadata | null;
   readonly #pool: BioPool;
   readonly #tick: (() => void) | undefined;
   readonly #accepted = new Set<number>();
@@ -53,6 +65,8 @@ export class EngineDriver {
     this.table = new RequestTable(tags);
     this.#pool = new BioPool({ bios: tags * 4, rows: tags * 64 });
     this.#scratch = new Uint32Array(tags);
+    const { integrity } = options.engine.info;
+    this.metadata = integrity === null ? null : new DrivenMetadata(integrity);
     options.engine.attach(this.table);
   }
 
@@ -60,12 +74,12 @@ export class EngineDriver {
     return this.#accepted.size;
   }
 
-  /** A request of one bio for each list of segments. `bytes` is for ops that only name a range. */
+  /** A request of one bio for each list of segments. */
   build(
     op: BioOp,
     start: number,
     bios: readonly (readonly DrivenSegment[])[],
-    options: { readonly flags?: number; readonly bytes?: number } = {},
+    options: BuildOptions = {},
   ): number {
     const tag = this.table.acquire();
     assert(tag !== TAG_NONE, 'driver: no tag left');
@@ -80,6 +94,7 @@ export class EngineDriver {
         assert(addSegment(bio, page, offset, len, HoldKind.BORROWED) === len, 'driver: bio full');
       }
       if (!opHasData(op)) bio.size = options.bytes ?? 0;
+      else this.metadata?.attach(bio, options.metadataCut);
       at += bio.size;
       if (index === 0) {
         request.start(tag, bio, bio.vcnt);
@@ -101,7 +116,11 @@ export class EngineDriver {
     const pad = 3; // `first` counts: what stands before it is none of the engine's business.
     const list = new Uint32Array(pad + tags.length).fill(TAG_NONE);
     list.set(tags, pad);
-    for (const tag of tags) this.table.get(tag).inFlight = true;
+    for (const tag of tags) {
+      const request = this.table.get(tag);
+      request.inFlight = true;
+      this.metadata?.prepare(request);
+    }
     const accepted = this.engine.submit(list, pad, tags.length);
     assert(Number.isInteger(accepted) && accepted <= tags.length, 'submit: accepted too many');
     const taken = Math.max(accepted, 0);
@@ -131,6 +150,7 @@ export class EngineDriver {
     assert(Number.isInteger(bytesDone) && bytesDone >= 0, 'reap: bytesDone is no count');
     assert(bytesDone <= request.bytes, 'reap: more bytes than the request has');
     request.inFlight = false;
+    if (status === 0) this.metadata?.judge(request, bytesDone);
     this.#results.set(tag, { status, bytesDone });
   }
 
@@ -236,6 +256,7 @@ export class EngineDriver {
     this.#results.delete(tag);
     for (let bio = request.bio; bio !== null; ) {
       const next: typeof bio | null = bio.next;
+      this.metadata?.release(bio);
       this.#pool.release(bio);
       bio = next;
     }
@@ -248,6 +269,7 @@ export class EngineDriver {
     assert(this.#results.size === 0, 'driver: results that nobody released');
     assert(this.table.busyCount === 0, 'driver: tags are taken');
     assert(this.#pool.busyCount === 0, 'driver: bios are taken');
+    this.metadata?.assertNothingOutstanding();
   }
 }
 

@@ -6,6 +6,7 @@ import {
   type EngineTraits,
   type OpenEngine,
 } from './engine-suite/engine-bench.ts';
+import { METADATA_TESTS } from './engine-suite/metadata-tests.ts';
 import { PROTOCOL_TESTS } from './engine-suite/protocol-tests.ts';
 
 export type { EngineTraits, EngineUnderTest, OpenEngine } from './engine-suite/engine-bench.ts';
@@ -18,7 +19,9 @@ export type { EngineTraits, EngineUnderTest, OpenEngine } from './engine-suite/e
  */
 export function engineSuite(name: string, open: OpenEngine, traits: EngineTraits = {}): void {
   describe(`engine ${name}`, () => {
-    for (const [title, body] of Object.entries({ ...PROTOCOL_TESTS, ...DATA_TESTS })) {
+    const metadata = traits.hasMetadata === true ? METADATA_TESTS : {};
+    const tests = { ...PROTOCOL_TESTS, ...DATA_TESTS, ...metadata };
+    for (const [title, body] of Object.entries(tests)) {
       test(title, async () => {
         const bench = new EngineBench(await open(), traits);
         let hasFailed = true;

@@ -66,6 +66,7 @@ export class ScriptedEngine implements Engine {
       depth: options.depth ?? 32,
       limits: options.limits ?? DEFAULT_LIMITS,
       byteGranular: options.byteGranular ?? false,
+      integrity: null,
       fixedSize: options.fixedSize ?? true,
       facts: {},
     };

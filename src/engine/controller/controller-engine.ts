@@ -94,6 +94,7 @@ export class ControllerEngine implements Engine {
       depth,
       limits,
       byteGranular: false,
+      integrity: null,
       fixedSize: true,
       facts: { volatile: true, iommu: device.iommu !== null, bounce: device.swiotlb !== null },
     };

@@ -148,6 +148,7 @@ async function engineOn(fd: number, path: string, options: FileEngineOptions): P
     depth: options.depth ?? FILE_DEPTH_DEFAULT,
     limits: probed.limits,
     byteGranular: !isBlock && !direct,
+    integrity: null,
     fixedSize: isBlock,
     facts: factsOf(file, probed),
   });

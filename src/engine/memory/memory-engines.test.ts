@@ -1,9 +1,11 @@
+import { IntegrityFlag } from '../../integrity/integrity-profile.ts';
 import { presetLimits } from '../../limits/presets.ts';
 import { engineSuite } from '../../testing/engine-suite.ts';
 import { openNullEngine } from './null-engine.ts';
 import { openRamEngine } from './ram-engine.ts';
 
 const SIZE = 2 ** 21;
+const CHECKING = IntegrityFlag.REF_TAG | IntegrityFlag.DEVICE_CAPABLE;
 const defer = (callback: () => void): void => void setImmediate(callback);
 
 engineSuite('ram', async () => ({ engine: openRamEngine({ sizeBytes: SIZE, defer }) }), {
@@ -42,3 +44,16 @@ engineSuite(
   async () => ({ engine: openNullEngine({ sizeBytes: 2 ** 53 - 4096, depth: 2, defer }) }),
   { keepsData: false, discardsToZero: true },
 );
+
+for (const [name, integrity] of [
+  ['crc16', { csum: 'crc16', flags: IntegrityFlag.REF_TAG }],
+  ['crc64 in larger metadata', { csum: 'crc64', metadata_size: 40, pi_offset: 8 }],
+  ['ip, checked by the device', { csum: 'ip', flags: CHECKING }],
+  ['metadata without tuples', { csum: 'none', metadata_size: 16 }],
+] as const) {
+  engineSuite(
+    `ram with ${name}`,
+    async () => ({ engine: openRamEngine({ sizeBytes: SIZE, depth: 7, integrity, defer }) }),
+    { discardsToZero: true, hasMetadata: true },
+  );
+}

@@ -54,6 +54,7 @@ export class NullEngine implements Engine {
       depth,
       limits: this.#limits,
       byteGranular: false,
+      integrity: null,
       fixedSize: true,
       facts: { zero: this.#fillsZeros },
     };

@@ -4,12 +4,19 @@ import { slotOf } from '../../base/slots.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { BioOp, opIsWrite } from '../../bio/bio-op.ts';
+import { integrityLimits } from '../../integrity/integrity-limits.ts';
+import {
+  type IntegrityInput,
+  type IntegrityProfile,
+  validateIntegrity,
+} from '../../integrity/integrity-profile.ts';
 import type { Limits, LimitsInput } from '../../limits/limits.ts';
 import { type Request, SegmentCursor } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
 import type { Engine, EngineInfo, Extent } from '../contract.ts';
 import { CompletionRing, type Defer } from './completion-ring.ts';
 import { DEPTH_DEFAULT, memoryLimits, rangeStatus, requireWholeBlocks } from './medium.ts';
+import { RamMetadata } from './ram-metadata.ts';
 import { RamStore } from './ram-store.ts';
 
 export interface RamEngineOptions {
@@ -21,10 +28,12 @@ export interface RamEngineOptions {
   readonly depth?: number | undefined;
   /** Over the preset 'unlimited'. */
   readonly limits?: LimitsInput | undefined;
+  /** Metadata kept beside the data. Default: none. */
+  readonly integrity?: IntegrityInput | undefined;
   readonly defer: Defer;
 }
 
-/** Throws BlockError EINVAL for a bad size, ENOMEM when the host has no room. */
+/** Throws BlockError EINVAL for a bad size or format, ENOMEM when the host has no room. */
 export function openRamEngine(options: RamEngineOptions): RamEngine {
   return new RamEngine(options);
 }
@@ -34,6 +43,8 @@ export class RamEngine implements Engine {
   readonly info: EngineInfo;
   readonly #limits: Limits;
   readonly #store: RamStore;
+  /** null: no metadata, which costs one branch a request. */
+  readonly #metadata: RamMetadata | null;
   readonly #ring: CompletionRing;
   readonly #cursor = new SegmentCursor();
   #table: RequestTable | null = null;
@@ -41,15 +52,19 @@ export class RamEngine implements Engine {
 
   constructor(options: RamEngineOptions) {
     const { sizeBytes, target = `ram:${sizeBytes}`, depth = DEPTH_DEFAULT, defer } = options;
-    this.#limits = memoryLimits(options.limits);
+    const limits = memoryLimits(options.limits);
+    const profile = validateIntegrity(options.integrity ?? {}, limits.logical_block_size);
+    this.#limits = integrityLimits(limits, profile);
     requireWholeBlocks(sizeBytes, this.#limits, target);
     this.#store = new RamStore(sizeBytes, target);
+    this.#metadata = this.#openMetadata(profile, target);
     this.#ring = new CompletionRing(depth, defer);
     this.info = {
       kind: 'ram',
       target,
       depth,
       limits: this.#limits,
+      integrity: this.#metadata === null ? null : profile,
       byteGranular: false,
       fixedSize: true,
       facts: { volatile: true },
@@ -113,6 +128,17 @@ export class RamEngine implements Engine {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#store[Symbol.dispose]();
+    this.#metadata?.[Symbol.dispose]();
+  }
+
+  #openMetadata(profile: IntegrityProfile, target: string): RamMetadata | null {
+    if (profile.metadata_size === 0) return null;
+    try {
+      return new RamMetadata(profile, this.#store.sizeBytes, target);
+    } catch (error) {
+      this.#store[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Bytes done, or a negative errno. */
@@ -147,12 +173,20 @@ export class RamEngine implements Engine {
       store.read(start + done, cursor.page, cursor.offset, len);
       done += len;
     }
+    if (this.#metadata !== null) {
+      const status = this.#metadata.read(request, bytes);
+      if (status !== 0) return status;
+    }
     return bytes;
   }
 
   #write(request: Request, start: number): number {
     const store = this.#store;
     const cursor = this.#cursor;
+    if (this.#metadata !== null) {
+      const status = this.#metadata.checkWrite(request);
+      if (status !== 0) return status;
+    }
     cursor.start(request);
     let done = 0;
     while (cursor.next()) {
@@ -160,6 +194,7 @@ export class RamEngine implements Engine {
       done += cursor.len;
     }
     assert(done === request.bytes, 'ram: a write has other segments than bytes');
+    this.#metadata?.write(request);
     return done;
   }
 
@@ -168,6 +203,9 @@ export class RamEngine implements Engine {
     for (let bio: Bio | null = request.bio; bio !== null; bio = bio.next) {
       const start = bio.sector * SECTOR_BYTES;
       this.#store.zero(start, start + bio.size);
+      if (this.#metadata === null) continue;
+      if (request.op === BioOp.WRITE_ZEROES) this.#metadata.zero(bio.sector, bio.size, this.#store);
+      else this.#metadata.discard(bio.sector, bio.size);
     }
     return request.bytes;
   }

@@ -1,7 +1,9 @@
 import { assert } from '../../base/assert.ts';
 import { BlockError } from '../../base/block-error.ts';
-import { formatSize, KIB } from '../../base/units.ts';
+import { formatSize, GIB, KIB, PAGE_BYTES } from '../../base/units.ts';
+import type { BvecTable } from '../../bvec/bvec-table.ts';
 import { copyBetween } from '../../memory/copy.ts';
+import { HoldKind } from '../../memory/holds.ts';
 import {
   byteAt,
   createRegion,
@@ -17,6 +19,8 @@ import {
 
 /** The unit in which the store remembers what was never written. */
 export const CHUNK_BYTES = 64 * KIB;
+
+const ROW_BYTES_MAX = 2 * GIB;
 
 /** Half of the frame numbers there are: 8 TiB. The other half is for the program. */
 const STORE_BYTES_MAX = (REGIONS_MAX / 2) * REGION_BYTES_MAX;
@@ -109,6 +113,34 @@ export class RamStore {
       }
       at = stop;
     }
+  }
+
+  /** Sets [start, end) to `value` as it is, whatever the store knows of it. */
+  fill(start: number, end: number, value: number): void {
+    assert(start <= end && end <= this.sizeBytes, 'ram store: fill outside');
+    if (start < end) this.#markWritten(start, end);
+    for (let at = start; at < end; ) {
+      const base = at % REGION_BYTES_MAX;
+      const step = Math.min(end - at, REGION_BYTES_MAX - base);
+      const region = this.#regionAt(at);
+      kernelsFor(region, region)?.fill(base, value, step);
+      at += step;
+    }
+  }
+
+  /** Puts the frames under [at, at + bytes) into rows 0 … of `table`; how many. */
+  rowsAt(table: BvecTable, at: number, bytes: number): number {
+    assert(at + bytes <= this.sizeBytes, 'ram store: rows outside');
+    let rows = 0;
+    for (let start = at; start < at + bytes; rows++) {
+      const base = start % REGION_BYTES_MAX;
+      // A row of 4 GiB would be one byte more than 32 bits say.
+      const step = Math.min(at + bytes - start, REGION_BYTES_MAX - base, ROW_BYTES_MAX);
+      const page = this.#regionAt(start).firstPage + Math.floor(base / PAGE_BYTES);
+      table.set(rows, page, base % PAGE_BYTES, step, HoldKind.BORROWED);
+      start += step;
+    }
+    return rows;
   }
 
   /** End of the run of equally written chunks that `at` lies in, at most `end`. */

@@ -28,6 +28,8 @@ export interface EngineTraits {
   readonly keepsData?: boolean | undefined;
   /** True: discarded bytes read as zeros. Default false: as zeros or as they were. */
   readonly discardsToZero?: boolean | undefined;
+  /** True: it has a profile, and the tests of metadata run too. Default false. */
+  readonly hasMetadata?: boolean | undefined;
 }
 
 export type OpenEngine = () => Promise<EngineUnderTest>;

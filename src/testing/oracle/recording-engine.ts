@@ -35,6 +35,7 @@ export class RecordingEngine implements Engine {
       depth,
       limits: device.limits,
       byteGranular: false,
+      integrity: null,
       fixedSize: true,
       facts: {},
     };

@@ -100,6 +100,7 @@ export class SimEngine implements Engine {
       depth,
       limits,
       byteGranular: false,
+      integrity: null,
       fixedSize: true,
       facts: { seed },
     };
