@@ -18,6 +18,8 @@ export const SplitCause = {
   MAX_SEGMENTS: 3,
   VIRT_BOUNDARY: 4,
   DISCARD: 5,
+  /** Only the reserve had memory for metadata. */
+  METADATA: 6,
 } as const;
 export type SplitCause = (typeof SplitCause)[keyof typeof SplitCause];
 export const SPLIT_CAUSE_NAMES = [
@@ -27,6 +29,7 @@ export const SPLIT_CAUSE_NAMES = [
   'max_segments',
   'virt_boundary_mask',
   'max_discard_sectors',
+  'metadata',
 ] as const;
 
 /** Answer of `splitPoint`; one object for many calls. */

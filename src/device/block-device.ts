@@ -17,8 +17,10 @@ import type { CopyPolicy } from '../map/verdict.ts';
 import { Arena } from '../memory/arena.ts';
 import { type HoldSource, removeHoldSource } from '../memory/hold-source.ts';
 import { BlockQueue } from '../queue/block-queue.ts';
+import type { IntegrityStage } from '../queue/integrity-stage.ts';
 import { RequestTable } from '../queue/request-table.ts';
 import { drain } from './complete.ts';
+import { openIntegrity } from './device-integrity.ts';
 import { type LiveHold, liveHolds } from './live-holds.ts';
 import { RangeLocks } from './range-locks.ts';
 import { advanceTransfer, startGranted, startTransfer } from './submit.ts';
@@ -35,6 +37,8 @@ export interface DeviceOptions {
   readonly bios?: number | undefined;
   /** Fronts of splits in flight. Default 1024. */
   readonly splits?: number | undefined;
+  /** Payloads in flight, where the engine keeps metadata. Default 256. */
+  readonly payloads?: number | undefined;
   /** Runs a function later, from the loop. Default: a microtask. */
   readonly defer?: ((run: () => void) => void) | undefined;
   /** Monotonic, for `holds`: the environment's clock. Default: none, and all begin at 0. */
@@ -66,6 +70,8 @@ export class BlockDevice implements HoldSource {
   readonly arena: Arena;
   readonly bios: BioPool;
   readonly queue: BlockQueue;
+  /** null: the engine keeps no metadata. */
+  readonly integrity: IntegrityStage | null;
   readonly requests: RequestTable;
   readonly counters = new MapCounters();
   readonly context: MapContext;
@@ -107,6 +113,12 @@ export class BlockDevice implements HoldSource {
     this.#defer = options.defer ?? ((run) => queueMicrotask(run));
     this.#nowNs = options.nowNs ?? null;
     this.#reserve = new BounceReserve(this.arena, this.limits);
+    try {
+      this.integrity = openIntegrity(this, options);
+    } catch (error) {
+      this.#reserve.release();
+      throw error;
+    }
     const bios = options.bios ?? 256;
     const splits = options.splits ?? 1024;
     this.bios = new BioPool({ bios, rows: bios * ROWS_PER_BIO });
@@ -115,6 +127,7 @@ export class BlockDevice implements HoldSource {
     this.reaped = new Uint32Array(engine.info.depth);
     engine.attach(this.requests);
     this.queue = new BlockQueue({
+      integrity: this.integrity ?? undefined,
       limits: this.limits,
       profile: this.profile,
       table: this.requests,
@@ -251,6 +264,7 @@ export class BlockDevice implements HoldSource {
     transfer.onEnd = null;
     transfer.owner = null;
     transfer.mapping.reset();
+    transfer.fault = null;
     this.transfersActive--;
     this.#freeTransfers.push(transfer);
     if (this.transfersActive === 0 && this.#onIdle !== null) this.#onIdle();
@@ -280,6 +294,7 @@ export class BlockDevice implements HoldSource {
       ['segment rows', this.bios.runs.rowsUsed],
       ['pinned pages', this.counters.pagesHeld],
       ['bounce pages', this.counters.bouncePages],
+      ['payloads', this.integrity?.busyCount ?? 0],
     ];
     const left = counts.filter(([, count]) => count !== 0);
     if (left.length === 0 && this.locks.isIdle) return;
@@ -305,6 +320,7 @@ export class BlockDevice implements HoldSource {
     } finally {
       removeHoldSource(this);
       this.#reserve.release();
+      this.integrity?.close();
     }
   }
 }

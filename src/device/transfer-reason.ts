@@ -1,4 +1,6 @@
 import { Errno } from '../base/errno.ts';
+import { BioOp } from '../bio/bio-op.ts';
+import { faultSentence } from '../integrity/fault-text.ts';
 import { refusal } from '../map/decide.ts';
 import { Verdict } from '../map/verdict.ts';
 import type { Transfer } from './transfer.ts';
@@ -19,6 +21,8 @@ export function reasonOf(transfer: Transfer, result: number): string {
       return 'no space left on the device';
     case -Errno.EINVAL:
       return 'no request under the limits of the device can carry a block of this transfer';
+    case -Errno.EILSEQ:
+      return mismatchOf(transfer);
     case -Errno.EAGAIN:
       return 'the device had no room for the request';
     case -Errno.EFAULT:
@@ -28,4 +32,15 @@ export function reasonOf(transfer: Transfer, result: number): string {
     default:
       return 'the device refused the transfer';
   }
+}
+
+/** `block 7: guard tag is 0x1234, expected 0xd0db; the 3584 bytes read before it are good`. */
+function mismatchOf(transfer: Transfer): string {
+  const { device, fault, mapping } = transfer;
+  if (fault === null) return 'protection information and data do not fit, says the device';
+  const sentence = faultSentence(fault);
+  if (transfer.op !== BioOp.READ) return `${sentence}; nothing of this block was written`;
+  const blockBytes = 2 ** (device.engine.info.integrity?.interval_exp ?? 0);
+  const good = Math.min(fault.block * blockBytes, mapping.shortAt) - mapping.position;
+  return good > 0 ? `${sentence}; the ${good} bytes read before it are good` : sentence;
 }

@@ -1,4 +1,5 @@
 import { BioOp } from '../bio/bio-op.ts';
+import type { FaultReport } from '../integrity/fault-text.ts';
 import { Mapping } from '../map/mapping.ts';
 import type { BlockDevice } from './block-device.ts';
 import type { RangeHolder } from './range-locks.ts';
@@ -28,6 +29,8 @@ export class Transfer implements RangeHolder {
   bios = 0;
   /** 0, or why it ends early: -ECANCELED after an abort. */
   stop = 0;
+  /** The lowest block whose metadata did not fit, once there is one. */
+  fault: FaultReport | null = null;
   fua = false;
   noWait = false;
   /** Has its range; `waitsForRange` before that. */

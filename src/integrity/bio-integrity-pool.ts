@@ -98,6 +98,7 @@ export class BioIntegrityPool {
     payload.isBusy = true;
     payload.profile = this.#profile;
     payload.keeper = null;
+    payload.isPrepared = false;
     payload.flags = 0;
     payload.check = 0;
     payload.appTag = 0;

@@ -13,6 +13,7 @@ import {
   metadataBytesOf,
   NO_INTEGRITY,
 } from './integrity-profile.ts';
+import type { RowsAt } from './pi-walk.ts';
 import { CheckFlag } from './verify.ts';
 
 /** Linux: enum bip_flags. */
@@ -33,6 +34,25 @@ const CLONE_FLAGS = PayloadFlag.MAPPED | PayloadFlag.IP_CHECKSUM;
 export interface PayloadKeeper {
   /** Runs inside `endBio`, before anybody above hears of the end. May set the bio's status. */
   payloadEnded(payload: BioIntegrity, bio: Bio): void;
+}
+
+/** A place in rows that was marked before something moves on from it. */
+export class RowsMark implements RowsAt {
+  table: BvecTable;
+  row = 0;
+  done = 0;
+  size = 0;
+
+  constructor(table: BvecTable) {
+    this.table = table;
+  }
+
+  load(from: RowsAt): void {
+    this.table = from.table;
+    this.row = from.row;
+    this.done = from.done;
+    this.size = from.size;
+  }
 }
 
 /**
@@ -61,10 +81,19 @@ export class BioIntegrity implements BioPayload {
   row = 0;
   done = 0;
   size = 0;
+  /** True from the moment when it is ready to go out; what follows is marked then. */
+  isPrepared = false;
+  /** The data that it belongs to, as it was before a short transfer moved the bio on. */
+  readonly data: RowsMark;
+  readonly records: RowsMark;
+  startSector = 0;
+  startSeed = 0;
 
   constructor(pool: BioIntegrityPool, table: BvecTable) {
     this.pool = pool;
     this.table = table;
+    this.data = new RowsMark(table);
+    this.records = new RowsMark(table);
   }
 
   get isUserOwned(): boolean {
@@ -108,6 +137,16 @@ export class BioIntegrity implements BioPayload {
     const bytes = metadataBytesOf(profile, dataBytes);
     assert(bytes <= this.size, 'payload: trim beyond the end');
     this.size = bytes;
+  }
+
+  /** Marks where it and the first `dataBytes` of `bio` start, for the check at the end. */
+  mark(bio: Bio, dataBytes: number): void {
+    this.isPrepared = true;
+    this.data.load(bio);
+    this.data.size = dataBytes;
+    this.records.load(this);
+    this.startSector = bio.sector;
+    this.startSeed = this.seed;
   }
 
   ended(bio: Bio): void {

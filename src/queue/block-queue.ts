@@ -9,28 +9,14 @@ import type { BioPool } from '../bio/bio-pool.ts';
 import { SplitCause, SplitPoint, splitPoint } from '../bio/split-point.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Profile } from '../limits/profile.ts';
+import { type IntegrityStage, PAYLOAD_WAIT } from './integrity-stage.ts';
 import { MergeResult, tryMerge } from './merge.ts';
 import { PLUG_REQUESTS_MAX, Plug } from './plug.ts';
 import { QueueCounters } from './queue-counters.ts';
+import type { BlockQueueOptions, RequestSink } from './queue-options.ts';
 import { advanceRequest, type Request } from './request.ts';
 import type { RequestTable } from './request-table.ts';
 import { WaitingList } from './waiting-list.ts';
-
-/** Where requests go: the part of the engine contract that the queue needs. */
-export interface RequestSink {
-  submit(tags: Uint32Array, first: number, count: number): number;
-}
-
-export interface BlockQueueOptions {
-  readonly limits: Limits;
-  readonly profile: Profile;
-  readonly table: RequestTable;
-  readonly sink: RequestSink;
-  /** Fronts of splits come from here: a pool of this layer's own. */
-  readonly splitPool: BioPool;
-  /** Bytes of a device that cannot grow, asked for at each bio. Left out: it has no end. */
-  readonly sizeBytes?: (() => number) | undefined;
-}
 
 const endless = (): number => Number.POSITIVE_INFINITY;
 
@@ -49,6 +35,7 @@ export class BlockQueue {
   readonly #table: RequestTable;
   readonly #sink: RequestSink;
   readonly #splitPool: BioPool;
+  readonly #integrity: IntegrityStage | null;
   readonly #sizeBytes: () => number;
   readonly #plug = new Plug();
   readonly #point = new SplitPoint();
@@ -71,6 +58,7 @@ export class BlockQueue {
     this.#table = options.table;
     this.#sink = options.sink;
     this.#splitPool = options.splitPool;
+    this.#integrity = options.integrity ?? null;
     this.#sizeBytes = options.sizeBytes ?? endless;
     this.#tags = new Uint32Array(Math.max(options.table.depth, PLUG_REQUESTS_MAX));
     for (let i = 0; i < PLUG_REQUESTS_MAX; i++) this.#batch.push(options.table.at(0));
@@ -200,6 +188,10 @@ export class BlockQueue {
       this.#fail(bio, point.bytes);
       return true;
     }
+    if (this.#integrity !== null) {
+      const result = this.#integrity.admit(bio, point);
+      if (result !== 0) return this.#notAdmitted(bio, next, result);
+    }
     const splits = point.bytes > 0;
     if (!splits && this.#merge(bio, point.segments)) {
       this.#popPending(next);
@@ -222,6 +214,7 @@ export class BlockQueue {
         return false;
       }
       front.flags |= BioFlag.NOMERGE;
+      if (this.#integrity !== null) front.integrity = this.#integrity.takeFront();
       this.counters.splits++;
       if (this.probe !== null) {
         const { traceId, sector, sectors } = front;
@@ -235,10 +228,23 @@ export class BlockQueue {
     return true;
   }
 
+  /** Its metadata is wrong, or must wait until other metadata comes back. */
+  #notAdmitted(bio: Bio, next: Bio | null, result: number): boolean {
+    if (result === PAYLOAD_WAIT) {
+      this.#flushPlug(true);
+      return false;
+    }
+    this.#popPending(next);
+    this.#fail(bio, result);
+    return true;
+  }
+
   /** Linux 6.12 sends what it cannot cut at a block whole; 6.1 would hit a BUG; we refuse. */
   #goesUnsplit(point: SplitPoint): boolean {
     const subBlock = point.bytes === -Errno.EINVAL && point.cause !== SplitCause.NONE;
-    return subBlock && this.profile.subBlockSplit === 'unsplit';
+    if (!subBlock || this.profile.subBlockSplit !== 'unsplit') return false;
+    point.bytes = 0;
+    return true;
   }
 
   #start(tag: number, bio: Bio, segments: number): void {

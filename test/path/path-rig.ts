@@ -10,6 +10,7 @@ export interface RigOptions extends Omit<Partial<ScriptedOptions>, 'limits'> {
   readonly limits?: LimitsInput;
   readonly bios?: number;
   readonly splits?: number;
+  readonly payloads?: number;
   readonly arenaBytes?: number;
 }
 
@@ -21,11 +22,13 @@ export class PathRig implements AsyncDisposable {
   readonly disk: Disk;
 
   constructor(options: RigOptions = {}) {
-    const { arenaBytes = 8 * 2 ** 20, bios, splits, sizeBytes = 64 * 1024, ...rest } = options;
+    const { arenaBytes = 8 * 2 ** 20, bios, splits, payloads, ...more } = options;
+    const { sizeBytes = 64 * 1024, ...rest } = more;
     const limits = validateLimits({ dma_alignment: 0, ...options.limits });
     this.arena = new Arena({ maxBytes: arenaBytes, label: 'rig', places: false });
     this.engine = new ScriptedEngine({ ...rest, sizeBytes, limits });
-    this.device = new BlockDevice({ engine: this.engine, arena: this.arena, bios, splits });
+    const { engine, arena } = this;
+    this.device = new BlockDevice({ engine, arena, bios, splits, payloads });
     this.disk = new Disk(this.device);
     for (let i = 0; i < sizeBytes; i++) this.engine.disk[i] = (i % 251) + 1;
   }

@@ -4,12 +4,14 @@ import { slotOf } from '../../src/base/slots.ts';
 import { SECTOR_BYTES } from '../../src/base/units.ts';
 import { BioOp, opHasData } from '../../src/bio/bio-op.ts';
 import type { Engine, EngineInfo } from '../../src/engine/contract.ts';
+import type { IntegrityProfile } from '../../src/integrity/integrity-profile.ts';
 import type { Limits } from '../../src/limits/limits.ts';
 import { DEFAULT_LIMITS } from '../../src/limits/limits.ts';
 import { copyIn, copyOut } from '../../src/memory/copy.ts';
 import { type Request, SegmentCursor } from '../../src/queue/request.ts';
 import type { RequestTable } from '../../src/queue/request-table.ts';
 import { checkRequest } from '../../src/testing/simulator/request-checker.ts';
+import { ScriptedRecords } from './scripted-records.ts';
 
 /** What happens to one request. Default: all of it, status 0. */
 export interface Fate {
@@ -27,6 +29,8 @@ export interface ScriptedOptions {
   readonly depth?: number;
   readonly fixedSize?: boolean;
   readonly byteGranular?: boolean;
+  /** With it the disk keeps records of metadata, blank (0xFF) at first. */
+  readonly integrity?: IntegrityProfile | null;
   /** Numbers each request from 1, in the order of submission. */
   readonly fate?: (request: Request, nth: number) => Fate;
   /** Requests that it holds at once. Default: the depth. */
@@ -48,6 +52,7 @@ export class ScriptedEngine implements Engine {
   readonly log: { readonly op: BioOp; readonly at: number; readonly bytes: number }[] = [];
   closed = 0;
   readonly #options: ScriptedOptions;
+  readonly records: ScriptedRecords | null;
   readonly #cursor = new SegmentCursor();
   readonly #held: Held[] = [];
   readonly #finished: number[] = [];
@@ -60,13 +65,15 @@ export class ScriptedEngine implements Engine {
   constructor(options: ScriptedOptions) {
     this.#options = options;
     this.disk = new Uint8Array(options.sizeBytes);
+    const { integrity = null, sizeBytes } = options;
+    this.records = integrity === null ? null : new ScriptedRecords(integrity, sizeBytes);
     this.info = {
       kind: 'scripted',
       target: 'scripted:0',
       depth: options.depth ?? 32,
       limits: options.limits ?? DEFAULT_LIMITS,
       byteGranular: options.byteGranular ?? false,
-      integrity: null,
+      integrity,
       fixedSize: options.fixedSize ?? true,
       facts: {},
     };
@@ -149,6 +156,7 @@ export class ScriptedEngine implements Engine {
   #judge(request: Request): void {
     const { op, bytes } = request;
     this.log.push({ op, at: request.sector * SECTOR_BYTES, bytes });
+    this.records?.judge(request, this.info.limits);
     if (this.info.byteGranular) return;
     const isRest = this.#rests.has(request.tag);
     const fault = checkRequest(request, this.info.limits, { isRest, sizeBytes: this.disk.length });
@@ -161,6 +169,7 @@ export class ScriptedEngine implements Engine {
     const { op } = request;
     if (!opHasData(op)) {
       if (op !== BioOp.FLUSH) this.disk.fill(0, start, start + request.bytes);
+      this.records?.zero(request);
       return request.bytes;
     }
     const isRead = op === BioOp.READ;
@@ -178,6 +187,7 @@ export class ScriptedEngine implements Engine {
       else copyOut(this.disk, start + done, page, offset, len);
       done += len;
     }
+    this.records?.move(request, all);
     return all;
   }
 

@@ -119,5 +119,7 @@ export function splitText(event: SplitEvent, limits: Limits): string {
     }
     case 'max_discard_sectors':
       return `max_discard_sectors ${limits.max_discard_sectors}`;
+    case 'metadata':
+      return 'memory: only the reserve had room for the metadata';
   }
 }

@@ -4,12 +4,14 @@ import { slotOf } from '../../base/slots.ts';
 import { SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { BioOp, opIsWrite } from '../../bio/bio-op.ts';
+import { BvecTable } from '../../bvec/bvec-table.ts';
 import { integrityLimits } from '../../integrity/integrity-limits.ts';
 import {
   type IntegrityInput,
   type IntegrityProfile,
   validateIntegrity,
 } from '../../integrity/integrity-profile.ts';
+import type { RowsAt } from '../../integrity/pi-walk.ts';
 import type { Limits, LimitsInput } from '../../limits/limits.ts';
 import { type Request, SegmentCursor } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
@@ -17,7 +19,7 @@ import type { Engine, EngineInfo, Extent } from '../contract.ts';
 import { CompletionRing, type Defer } from './completion-ring.ts';
 import { DEPTH_DEFAULT, memoryLimits, rangeStatus, requireWholeBlocks } from './medium.ts';
 import { RamMetadata } from './ram-metadata.ts';
-import { RamStore } from './ram-store.ts';
+import { RamStore, STORE_ROW_BYTES } from './ram-store.ts';
 
 export interface RamEngineOptions {
   /** A multiple of the logical block, at least one. */
@@ -31,6 +33,12 @@ export interface RamEngineOptions {
   /** Metadata kept beside the data. Default: none. */
   readonly integrity?: IntegrityInput | undefined;
   readonly defer: Defer;
+}
+
+export interface RamMedium {
+  readonly data: RowsAt;
+  /** The records, `metadata_size` bytes for each interval. */
+  readonly records: RowsAt | null;
 }
 
 /** Throws BlockError EINVAL for a bad size or format, ENOMEM when the host has no room. */
@@ -121,6 +129,17 @@ export class RamEngine implements Engine {
       yield { start: at, end: runEnd, kind: store.isWritten(at) ? 'data' : 'hole' };
       at = runEnd;
     }
+  }
+
+  /**
+   * The bytes of the medium in place, and its records where it keeps any: for tools and tests that
+   * damage them behind everybody's back. Valid until `close`.
+   */
+  medium(): RamMedium {
+    const table = new BvecTable(Math.ceil(this.#store.sizeBytes / STORE_ROW_BYTES) + 1);
+    this.#store.rowsAt(table, 0, this.#store.sizeBytes);
+    const data = { table, row: 0, done: 0, size: this.#store.sizeBytes };
+    return { data, records: this.#metadata?.medium() ?? null };
   }
 
   async close(): Promise<void> {

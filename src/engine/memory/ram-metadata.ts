@@ -108,6 +108,10 @@ export class RamMetadata {
     generate(this.#walk, profile, deviceBlock(sector, profile));
   }
 
+  medium(): RowsAt {
+    return this.#records.medium();
+  }
+
   [Symbol.dispose](): void {
     this.#records[Symbol.dispose]();
   }

@@ -20,7 +20,8 @@ import {
 /** The unit in which the store remembers what was never written. */
 export const CHUNK_BYTES = 64 * KIB;
 
-const ROW_BYTES_MAX = 2 * GIB;
+/** A row of `rowsAt` has at most this, and ends with its region. */
+export const STORE_ROW_BYTES = 2 * GIB;
 
 /** Half of the frame numbers there are: 8 TiB. The other half is for the program. */
 const STORE_BYTES_MAX = (REGIONS_MAX / 2) * REGION_BYTES_MAX;
@@ -134,8 +135,7 @@ export class RamStore {
     let rows = 0;
     for (let start = at; start < at + bytes; rows++) {
       const base = start % REGION_BYTES_MAX;
-      // A row of 4 GiB would be one byte more than 32 bits say.
-      const step = Math.min(at + bytes - start, REGION_BYTES_MAX - base, ROW_BYTES_MAX);
+      const step = Math.min(at + bytes - start, REGION_BYTES_MAX - base, STORE_ROW_BYTES);
       const page = this.#regionAt(start).firstPage + Math.floor(base / PAGE_BYTES);
       table.set(rows, page, base % PAGE_BYTES, step, HoldKind.BORROWED);
       start += step;

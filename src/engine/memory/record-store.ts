@@ -1,7 +1,7 @@
 import { assert } from '../../base/assert.ts';
 import { BvecTable } from '../../bvec/bvec-table.ts';
 import type { RowsAt } from '../../integrity/pi-walk.ts';
-import { CHUNK_BYTES, RamStore } from './ram-store.ts';
+import { CHUNK_BYTES, RamStore, STORE_ROW_BYTES } from './ram-store.ts';
 
 /** What a byte of metadata is where nothing was written: the escape of every format. */
 export const BLANK_BYTE = 0xff;
@@ -65,6 +65,15 @@ export class RecordStore {
     assert(rows <= ROWS_MAX, 'record store: more rows than a request can have');
     this.#rows.size = bytes;
     return this.#rows;
+  }
+
+  /** All of it, with rows of its own. */
+  medium(): RowsAt {
+    const { sizeBytes } = this;
+    this.#prepare(0, sizeBytes);
+    const table = new BvecTable(Math.ceil(sizeBytes / STORE_ROW_BYTES) + 1);
+    this.#store.rowsAt(table, 0, sizeBytes);
+    return { table, row: 0, done: 0, size: sizeBytes };
   }
 
   [Symbol.dispose](): void {

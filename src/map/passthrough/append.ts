@@ -67,6 +67,7 @@ function countSegments(bio: Bio, limits: Limits): MapReason {
     case SplitCause.MAX_SECTORS:
     case SplitCause.CHUNK_SECTORS:
     case SplitCause.DISCARD:
+    case SplitCause.METADATA:
       return MapReason.SIZE;
   }
 }
