@@ -119,7 +119,7 @@ export function endBio(bio: Bio): void {
     assert(current.remaining > 0, 'bio: ended more often than it has parts');
     current.remaining--;
     if (current.remaining > 0) return;
-    if (current.integrity !== null) current.integrity.ended(current);
+    if (current.integrity !== null) endPayload(current, current.integrity);
     const parent: Bio | null = current.parent;
     current.state = BioState.ENDED;
     if (parent === null) break;
@@ -134,6 +134,11 @@ export function endBio(bio: Bio): void {
   }
   assert(current.endIo !== null, 'bio: no endIo');
   current.endIo(current);
+}
+
+function endPayload(bio: Bio, payload: BioPayload): void {
+  bio.integrity = null;
+  payload.ended(bio);
 }
 
 /**

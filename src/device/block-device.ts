@@ -12,6 +12,8 @@ import { DEFAULT_PROFILE, type Profile } from '../limits/profile.ts';
 import { BounceReserve } from '../map/bounce-reserve.ts';
 import type { MapContext } from '../map/map-context.ts';
 import { MapCounters } from '../map/map-counters.ts';
+import type { MetaContext } from '../map/metadata/meta-context.ts';
+import type { MetadataWish } from '../map/metadata/meta-mapping.ts';
 import { Piece } from '../map/piece.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
 import { Arena } from '../memory/arena.ts';
@@ -21,6 +23,7 @@ import type { IntegrityStage } from '../queue/integrity-stage.ts';
 import { RequestTable } from '../queue/request-table.ts';
 import { drain } from './complete.ts';
 import { openIntegrity } from './device-integrity.ts';
+import { openMetadata } from './device-metadata.ts';
 import { type LiveHold, liveHolds } from './live-holds.ts';
 import { RangeLocks } from './range-locks.ts';
 import { advanceTransfer, startGranted, startTransfer } from './submit.ts';
@@ -51,6 +54,8 @@ export interface TransferOptions {
   readonly fua?: boolean | undefined;
   readonly noWait?: boolean | undefined;
   readonly traceId?: number | undefined;
+  /** Reads and writes of whole blocks, where the engine keeps metadata. */
+  readonly metadata?: MetadataWish | undefined;
 }
 
 /** Segment rows a bio needs on average: transfers of scattered memory are rare. */
@@ -71,7 +76,9 @@ export class BlockDevice implements HoldSource {
   readonly bios: BioPool;
   readonly queue: BlockQueue;
   /** null: the engine keeps no metadata. */
-  readonly integrity: IntegrityStage | null;
+  readonly integrity: IntegrityStage | null = null;
+  /** What it has for the metadata of programs; null like `integrity`. */
+  readonly metadata: MetaContext | null;
   readonly requests: RequestTable;
   readonly counters = new MapCounters();
   readonly context: MapContext;
@@ -113,13 +120,15 @@ export class BlockDevice implements HoldSource {
     this.#defer = options.defer ?? ((run) => queueMicrotask(run));
     this.#nowNs = options.nowNs ?? null;
     this.#reserve = new BounceReserve(this.arena, this.limits);
+    const bios = options.bios ?? 256;
     try {
       this.integrity = openIntegrity(this, options);
+      this.metadata = openMetadata(this, bios);
     } catch (error) {
       this.#reserve.release();
+      this.integrity?.close();
       throw error;
     }
-    const bios = options.bios ?? 256;
     const splits = options.splits ?? 1024;
     this.bios = new BioPool({ bios, rows: bios * ROWS_PER_BIO });
     this.#splits = new BioPool({ bios: splits, rows: 0 });
@@ -221,6 +230,7 @@ export class BlockDevice implements HoldSource {
     transfer.stop = 0;
     transfer.fua = options.fua ?? false;
     transfer.noWait = options.noWait ?? false;
+    transfer.metadata = options.metadata ?? null;
     transfer.id = this.#nextId++;
     transfer.traceId = options.traceId ?? this.#nextTrace++;
     transfer.startNs = this.#nowNs === null ? 0 : this.#nowNs();
@@ -265,6 +275,7 @@ export class BlockDevice implements HoldSource {
     transfer.owner = null;
     transfer.mapping.reset();
     transfer.fault = null;
+    transfer.metadata = null;
     this.transfersActive--;
     this.#freeTransfers.push(transfer);
     if (this.transfersActive === 0 && this.#onIdle !== null) this.#onIdle();
@@ -295,6 +306,7 @@ export class BlockDevice implements HoldSource {
       ['pinned pages', this.counters.pagesHeld],
       ['bounce pages', this.counters.bouncePages],
       ['payloads', this.integrity?.busyCount ?? 0],
+      ['holds on metadata', this.metadata?.busyCount ?? 0],
     ];
     const left = counts.filter(([, count]) => count !== 0);
     if (left.length === 0 && this.locks.isIdle) return;
@@ -321,6 +333,7 @@ export class BlockDevice implements HoldSource {
       removeHoldSource(this);
       this.#reserve.release();
       this.integrity?.close();
+      this.metadata?.close();
     }
   }
 }

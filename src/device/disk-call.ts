@@ -1,5 +1,6 @@
 import { IovIter, IterDirection } from '../iter/iov-iter.ts';
 import { Iovec } from '../iter/iovec.ts';
+import type { MetadataWish } from '../map/metadata/meta-mapping.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
 import type { TransferOptions } from './block-device.ts';
 import type { IoOptions } from './io-arguments.ts';
@@ -20,6 +21,7 @@ export class DiskCall implements TransferOptions {
   fua: boolean | undefined = undefined;
   readonly noWait: boolean | undefined = undefined;
   readonly traceId: number | undefined = undefined;
+  metadata: MetadataWish | undefined = undefined;
   /** The system call, as errors name it. */
   syscall = '';
   signal: AbortSignal | undefined = undefined;
@@ -69,6 +71,7 @@ export class DiskCall implements TransferOptions {
     this.copy = undefined;
     this.fua = undefined;
     this.signal = undefined;
+    this.metadata = undefined;
     this.memory = null;
     this.result = null;
     this.resolve = null;

@@ -21,8 +21,9 @@ import {
   type WritevResult,
   writeCall,
 } from './io-arguments.ts';
+import { hasMetadata, metadataWish } from './metadata-arguments.ts';
 import type { Transfer } from './transfer.ts';
-import { reasonOf } from './transfer-reason.ts';
+import { transferError } from './transfer-error.ts';
 
 const READ_RESULT: CallResult = (bytesRead, buffer) => ({ bytesRead, buffer });
 const READV_RESULT: CallResult = (bytesRead, buffers) => ({ bytesRead, buffers });
@@ -249,6 +250,10 @@ export class Disk {
       const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
       const bytes = call.load(direction, views);
       this.#check(place.syscall, position, bytes);
+      if (hasMetadata(options)) {
+        const range = { direction, position, bytes };
+        call.metadata = metadataWish(options, range, this.device, place);
+      }
       const room = this.#room(op, place.syscall, position, bytes);
       if (room === 0) {
         this.#giveCall(call);
@@ -327,7 +332,7 @@ export class Disk {
     const isAborted = signal?.aborted === true;
     this.#stopAt(call, isAborted || result < 0 ? 0 : result);
     if (isAborted) reject?.(this.#aborted(call.syscall, signal));
-    else if (result < 0) reject?.(this.#error(transfer, result, call.syscall, call.bytes));
+    else if (result < 0) reject?.(transferError(transfer, result, call.syscall, call.bytes));
     else resolve?.(call.result === null ? result : call.result(result, call.memory));
     this.#giveCall(call);
   };
@@ -351,18 +356,6 @@ export class Disk {
     const reason = 'the signal was aborted; the device has let go of the memory';
     const cause: unknown = signal.reason;
     return new BlockError('ECANCELED', { reason, syscall, device: this.target, cause });
-  }
-
-  #error(transfer: Transfer, result: number, syscall: string, length: number): BlockError {
-    const { mapping } = transfer;
-    const where = { syscall, device: this.target, offset: transfer.position, length };
-    if (mapping.detachedSegment >= 0) {
-      const reason =
-        `buffer ${mapping.detachedSegment} of the call was detached or resized while it was in ` +
-        'flight; the device only ever saw pages of the arena';
-      return new BlockError('ERR_BIOVEC_DETACHED', { reason, ...where });
-    }
-    return BlockError.fromErrno(result, { reason: reasonOf(transfer, result), ...where });
   }
 
   #place(syscall: string): CallPlace {

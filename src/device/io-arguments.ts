@@ -1,13 +1,14 @@
 import { BlockError } from '../base/block-error.ts';
 import { IOVEC_ROWS_MAX } from '../iter/iovec.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
+import type { MetadataOptions } from './metadata-arguments.ts';
 
 // The argument forms of FileHandle's read, readv, write and writev, turned into one shape. What
 // FileHandle silently bends (a fraction as length, a string as position) is EINVAL here.
 
 export type Position = number | bigint | null | undefined;
 
-export interface IoOptions {
+export interface IoOptions extends MetadataOptions {
   /** Bytes: where in the buffer they start. Default 0. */
   readonly offset?: number | null | undefined;
   /** Bytes. Default: the rest of the buffer. */

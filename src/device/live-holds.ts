@@ -2,6 +2,7 @@ import { formatSize, PAGE_BYTES, pagesSpanned } from '../base/units.ts';
 import { BIO_OP_NAMES, BioFlag, opHasData } from '../bio/bio-op.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { IovIter, IterKind } from '../iter/iov-iter.ts';
+import type { UserMeta } from '../map/passthrough/meta-rows.ts';
 import type { Piece } from '../map/piece.ts';
 import { HOLD_NAMES, HoldKind } from '../memory/holds.ts';
 import type { Transfer } from './transfer.ts';
@@ -30,6 +31,7 @@ export function* liveHolds(pieces: Iterable<Piece>): Generator<LiveHold> {
     if ((bio.flags & BioFlag.CLONED) === 0) {
       yield* heldRows(transfer, bio.table, bio.first, bio.vcnt);
     }
+    if (piece.meta !== null) yield* heldMetadata(transfer, piece.meta.user);
     if (piece.pinRows > 0) yield* heldRows(transfer, pins as BvecTable, 0, piece.pinRows);
     else if (piece.isPinned && piece.isCopied) yield* heldArrays(transfer, piece);
   }
@@ -48,6 +50,12 @@ function* heldRows(
     const pages = pagesSpanned(offset, table.len[row]);
     if (kind !== HoldKind.BORROWED) yield hold(transfer, page, pages, kind);
   }
+}
+
+/** One pin an entry of the program, and own pages. */
+function* heldMetadata(transfer: Transfer, meta: UserMeta): Generator<LiveHold> {
+  if (meta.entries > 0) yield* heldRows(transfer, meta.entryRows(), 0, meta.entries);
+  if (meta.vcnt > 0) yield* heldRows(transfer, meta.table, 0, meta.vcnt);
 }
 
 /** Arena memory of a program that is copied at the end of the bio: pinned without rows. */

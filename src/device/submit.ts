@@ -10,6 +10,7 @@ import { type Piece, PiecePhase } from '../map/piece.ts';
 import { type CopyPolicy, MapReason, Verdict } from '../map/verdict.ts';
 import type { BlockDevice } from './block-device.ts';
 import { pieceEnded } from './complete.ts';
+import { spaceOf, startMetadata } from './device-metadata.ts';
 import { type Transfer, TransferState } from './transfer.ts';
 
 // The way down. One transfer: decide map or copy → lock the blocks of a partial write → piece by
@@ -31,7 +32,8 @@ export function startTransfer(
     assert(iter !== null && iter.count === transfer.bytes, 'transfer: bytes are not its memory');
     const side = { iter, limits: device.limits };
     const { op, position } = transfer;
-    transfer.stop = mapping.start(device.context, op, position, side, null, policy);
+    const meta = transfer.metadata === null ? null : startMetadata(device, transfer, policy);
+    transfer.stop = mapping.start(device.context, op, position, side, meta, policy);
     if (device.probe !== null) {
       const { verdict, reason, bytes } = mapping;
       device.probe.hit(ProbePoint.MAP, transfer.traceId, mapping, verdict, reason, bytes);
@@ -104,7 +106,7 @@ function sendBios(device: BlockDevice, transfer: Transfer): boolean {
  * range back as soon as nothing of it is in flight.
  */
 function parkTransfer(device: BlockDevice, transfer: Transfer): void {
-  const { space } = transfer.mapping.iter;
+  const space = spaceOf(transfer);
   assert(space !== null, 'transfer: no space to wait for');
   device.counters.faultWaits++;
   // The turn also serves a transfer that the fault started and that found our bio taken.

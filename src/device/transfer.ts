@@ -1,6 +1,7 @@
 import { BioOp } from '../bio/bio-op.ts';
 import type { FaultReport } from '../integrity/fault-text.ts';
 import { Mapping } from '../map/mapping.ts';
+import type { MetadataWish, MetaMapping } from '../map/metadata/meta-mapping.ts';
 import type { BlockDevice } from './block-device.ts';
 import type { RangeHolder } from './range-locks.ts';
 
@@ -29,6 +30,10 @@ export class Transfer implements RangeHolder {
   bios = 0;
   /** 0, or why it ends early: -ECANCELED after an abort. */
   stop = 0;
+  /** What the caller brought beside its data. */
+  metadata: MetadataWish | null = null;
+  /** Made when it is first wanted. */
+  metaMapping: MetaMapping | null = null;
   /** The lowest block whose metadata did not fit, once there is one. */
   fault: FaultReport | null = null;
   fua = false;

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { BVECS_PER_BIO_MAX, BvecRuns, bvecClassRows } from '../bvec/bvec-table.ts';
+import { BVECS_PER_BIO_MAX, BvecRuns, type BvecTable, bvecClassRows } from '../bvec/bvec-table.ts';
 import { BioIntegrity } from './bio-integrity.ts';
 import { type IntegrityProfile, metadataBytesOf, NO_INTEGRITY } from './integrity-profile.ts';
 
@@ -51,6 +51,16 @@ export class BioIntegrityPool {
     payload.first = first;
     payload.row = first;
     payload.maxVecs = rows;
+    return payload;
+  }
+
+  /** A payload over rows of somebody else, who keeps them until it is released. null = empty. */
+  borrow(table: BvecTable, rows: number, bytes: number): BioIntegrity | null {
+    if (this.#free.length === 0) return null;
+    const payload = this.#take();
+    payload.table = table;
+    payload.vcnt = rows;
+    payload.size = bytes;
     return payload;
   }
 

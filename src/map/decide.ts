@@ -109,6 +109,8 @@ export function refusal(reason: MapReason, limits: Limits, blockBytes: number): 
       return `the driver has pages of its own for this request, ${never}`;
     case MapReason.KERNEL:
       return `memory of no program cannot be pinned, so it must be copied, ${never}`;
+    case MapReason.REF_TAGS:
+      return `the ref tags must become those of the device, which changes them, ${never}`;
     case MapReason.SIZE:
       return `the length passes max_hw_sectors ${limits.max_hw_sectors}, and no copy is shorter`;
   }

@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { type Probe, ProbePoint } from '../base/probe.ts';
-import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
+import { PAGE_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { releasePages } from '../bio/bio-add.ts';
 import { BioOp } from '../bio/bio-op.ts';
@@ -15,8 +15,11 @@ import { alignRowBases, copyFromRows, copyIntoRows, heldPagesOf, zeroRows } from
 import { BOUNCE_BYTES_MAX, bounceOrder } from './bounce.ts';
 import { decide, decideBuilt, type MapSide } from './decide.ts';
 import { COPY_INSTEAD, FAULT_WAIT, type MapContext, NO_MEMORY, sectorOf } from './map-context.ts';
+import { endMetadata } from './metadata/fill-undo.ts';
+import type { MetaMapping } from './metadata/meta-mapping.ts';
 import { freeOwnPages, takeOwnPages } from './own-pages.ts';
 import type { Piece } from './piece.ts';
+import { probeRows } from './probe-rows.ts';
 import { detachedRow, isThere, pinForCopy, unpinAfterCopy } from './user-pins.ts';
 import { fillLater, fillNow, pinnedPages, unpinRows } from './user-rows.ts';
 import { type CopyPolicy, MapReason, Verdict } from './verdict.ts';
@@ -43,6 +46,8 @@ export class Mapping {
   shortAt = Number.POSITIVE_INFINITY;
   /** Segment of the program's list that was detached or resized in flight, or -1. */
   detachedSegment = -1;
+  /** What the program brought beside its data. */
+  meta: MetaMapping | null = null;
   traceId = 0;
   probe: Probe | null = null;
   /** Pages of the program that this mapping pins now, by any of its bios. */
@@ -54,16 +59,15 @@ export class Mapping {
   #policy: CopyPolicy = 'auto';
 
   /**
-   * Takes over the memory under `data.iter` (the cursor itself is copied). `meta` goes by the same
-   * decision under its own limits; no engine takes metadata yet, so it is -EOPNOTSUPP.
-   * Returns 0 or a negative errno; after an error nothing is held.
+   * Takes over the memory under `data.iter` (the cursor itself is copied). `meta` was started on
+   * the same range. Returns 0 or a negative errno; after an error nothing is held.
    */
   start(
     context: MapContext,
     op: BioOp,
     position: number,
     data: MapSide,
-    meta: MapSide | null,
+    meta: MetaMapping | null,
     policy: CopyPolicy,
   ): number {
     assert(this.#context === null, 'mapping: started twice');
@@ -80,7 +84,8 @@ export class Mapping {
     this.pieces = 0;
     this.reason = decide(data.iter, position, context.blockBytes, data.limits, policy);
     this.middleReason = this.#decideMiddle(data.limits);
-    if (meta !== null) return -Errno.EOPNOTSUPP;
+    this.meta = meta;
+    if (meta !== null && meta.status !== 0) return meta.status;
     if (this.verdict === Verdict.REFUSE) return -Errno.EINVAL;
     return 0;
   }
@@ -135,12 +140,18 @@ export class Mapping {
    * or a negative errno. Post: unless 0, the bio is empty and the iterator where it was.
    */
   fill(bio: Bio, piece: Piece): number {
-    const result = piece.isCopied ? this.#fillCopy(bio, piece) : this.#fillMap(bio, piece);
+    const { meta } = this;
+    const result = meta === null ? this.fillData(bio, piece) : meta.fillBoth(this, bio, piece);
     if (result === 0) {
       this.pieces++;
-      if (this.probe !== null) this.#probeHolds(this.probe, ProbePoint.HOLD, bio);
+      this.#probeRows(ProbePoint.HOLD, bio.table, bio.first, bio.vcnt);
     }
     return result;
+  }
+
+  /** `fill` without the metadata. */
+  fillData(bio: Bio, piece: Piece): number {
+    return piece.isCopied ? this.#fillCopy(bio, piece) : this.#fillMap(bio, piece);
   }
 
   #fillMap(bio: Bio, piece: Piece): number {
@@ -229,7 +240,7 @@ export class Mapping {
     const result = fillLater(context, bio, piece, this.iter);
     if (result !== 0) return result;
     this.#held(pinnedPages(piece));
-    if (this.probe !== null) this.#probePins(this.probe, ProbePoint.HOLD, piece);
+    this.#probeRows(ProbePoint.HOLD, piece.pins as BvecTable, 0, piece.pinRows);
     return 0;
   }
 
@@ -255,6 +266,7 @@ export class Mapping {
    */
   pieceEnded(bio: Bio, piece: Piece): void {
     const context = this.#context as MapContext;
+    if (this.meta !== null) endMetadata(this, this.meta, bio, piece);
     if (bio.status !== 0 && this.status === 0) this.status = bio.status;
     if (bio.shortAt < this.shortAt) this.shortAt = bio.shortAt;
     const end = Math.min(bio.shortAt, piece.start + piece.bytes);
@@ -263,7 +275,7 @@ export class Mapping {
     if (piece.isCopied && this.op === BioOp.READ && userBytes > 0) {
       this.#copyBack(bio, piece, userBytes);
     }
-    if (this.probe !== null) this.#probeHolds(this.probe, ProbePoint.UNHOLD, bio);
+    this.#probeRows(ProbePoint.UNHOLD, bio.table, bio.first, bio.vcnt);
     if (piece.isCopied) {
       if (piece.isPinned) this.#unpin(piece, this.op === BioOp.READ ? userBytes : 0);
       freeOwnPages(context, bio, piece);
@@ -285,7 +297,7 @@ export class Mapping {
       this.#held(-unpinAfterCopy(this.#userMemory(piece), piece.userBytes));
       return;
     }
-    if (this.probe !== null) this.#probePins(this.probe, ProbePoint.UNHOLD, piece);
+    this.#probeRows(ProbePoint.UNHOLD, piece.pins as BvecTable, 0, piece.pinRows);
     this.#held(-pinnedPages(piece));
     unpinRows(piece, dirtyBytes);
   }
@@ -325,6 +337,7 @@ export class Mapping {
     const context = this.#context as MapContext;
     context.counters.transfers++;
     this.#context = null;
+    if (this.meta !== null) this.meta.finish();
     this.iter.clear();
     this.#origin.clear();
     this.#scratch.clear();
@@ -339,6 +352,7 @@ export class Mapping {
     this.middleReason = MapReason.FITS;
     this.detachedSegment = -1;
     this.probe = null;
+    this.meta = null;
   }
 
   /** Memory of an address space: it may fault, wait, and be gone when the transfer ends. */
@@ -355,19 +369,8 @@ export class Mapping {
     return this.op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
   }
 
-  #probeHolds(probe: Probe, point: ProbePoint, bio: Bio): void {
-    this.#probeRows(probe, point, bio.table, bio.first, bio.vcnt);
-  }
-
-  #probePins(probe: Probe, point: ProbePoint, piece: Piece): void {
-    this.#probeRows(probe, point, piece.pins as BvecTable, 0, piece.pinRows);
-  }
-
-  #probeRows(probe: Probe, point: ProbePoint, table: BvecTable, first: number, rows: number): void {
-    for (let row = first; row < first + rows; row++) {
-      const pages = pagesSpanned(table.offset[row], table.len[row]);
-      probe.hit(point, this.traceId, table, row, table.hold[row], pages);
-    }
+  #probeRows(point: ProbePoint, table: BvecTable, first: number, rows: number): void {
+    if (this.probe !== null) probeRows(this.probe, point, this.traceId, table, first, rows);
   }
 
   #count(piece: Piece, bytes: number, back: number): void {

@@ -1,5 +1,6 @@
 import type { Bio } from '../bio/bio.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
+import type { MetaPiece } from './metadata/meta-piece.ts';
 
 /** What a bio of a mapping is doing. */
 export const PiecePhase = {
@@ -36,6 +37,8 @@ export class Piece {
   /** Pins of an address space under a copy, in the order of the user's bytes; `user-rows.ts`. */
   pins: BvecTable | null = null;
   pinRows = 0;
+  /** Metadata that the program brought for it. */
+  meta: MetaPiece | null = null;
   /** In the device's reserve of bounce pages. */
   usesReserve = false;
 }

@@ -299,15 +299,6 @@ describe('verdicts', () => {
     assert.deepEqual(decideAll({ memory: [[1, 0]] }), FITS);
   });
 
-  test('metadata is for later: -EOPNOTSUPP', () => {
-    const context = contextOf({ memory: [] });
-    const mapping = new Mapping();
-    const side = { iter: iterOf({ memory: [PAGE] }), limits: context.limits };
-    assert.equal(mapping.start(context, BioOp.WRITE, 0, side, side, 'auto'), -Errno.EOPNOTSUPP);
-    mapping.finish();
-    context.reserve.release();
-  });
-
   test("the sentence for copy: 'never' names the limit and its value", () => {
     const limits = validateLimits({
       logical_block_size: 1024,
@@ -329,6 +320,7 @@ describe('verdicts', () => {
       `the driver has pages of its own for this request, ${never}`,
       `memory of no program cannot be pinned, so it must be copied, ${never}`,
       'the length passes max_hw_sectors 254, and no copy is shorter',
+      "the ref tags must become those of the device, which changes them, and copy is 'never'",
     ]);
   });
 });

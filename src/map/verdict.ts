@@ -33,6 +33,8 @@ export const MapReason = {
   KERNEL: 9,
   /** Passthrough: longer than max_hw_sectors. No copy makes it shorter. */
   SIZE: 10,
+  /** Metadata of a write: its ref tags become those of the device. */
+  REF_TAGS: 11,
 } as const;
 export type MapReason = (typeof MapReason)[keyof typeof MapReason];
 
@@ -49,6 +51,7 @@ export const MAP_REASON_NAMES = [
   'reserve',
   'kernel',
   'size',
+  'ref-tags',
 ] as const;
 export const MAP_REASONS = MAP_REASON_NAMES.length;
 

@@ -200,8 +200,6 @@ export class IntegrityStage implements PayloadKeeper {
   }
 
   payloadEnded(payload: BioIntegrity, bio: Bio): void {
-    assert(bio.integrity === payload, 'integrity: a payload of another bio ended');
-    bio.integrity = null;
     if (payload.isPrepared) {
       if (bio.op === BioOp.READ) this.#endRead(payload, bio);
       else if (bio.status === -Errno.EILSEQ) this.#nameFault(payload, bio);

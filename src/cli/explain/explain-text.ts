@@ -81,6 +81,7 @@ function reasonText(event: MapEvent, request: ExplainRequest): string {
     case 'reserve':
     case 'kernel':
     case 'size':
+    case 'ref-tags':
       return 'only a passthrough request says so'; // A transfer of `explain` is none.
     case 'segments':
       return (

@@ -27,6 +27,9 @@ import type { PassthroughContext } from './passthrough-context.ts';
 // copied. Its memory is pinned in both cases, because only a pinned buffer has a true number of
 // segments, and because the end then needs no address space.
 
+/** What a device gives to metadata. */
+export type MetaPlace = Pick<PassthroughContext, 'limits' | 'folios' | 'rules' | 'counters'>;
+
 const FOLIO_ROWS: ExtractOptions = Object.freeze({ ...EXTRACT_ALL, base: 'folio' });
 const FOLIO_ROWS_OF_ONE: ExtractOptions = Object.freeze({ ...FOLIO_ROWS, crossSegments: false });
 const plan = new ChunkPlan();
@@ -36,7 +39,8 @@ const cursor = new IovIter();
 /**
  * Puts the memory under `iter` into `meta` as the metadata of `bio`, and moves the iterator behind
  * it. Mapped: the device gets the program's pages, one pin an entry. Copied: own pages that fit
- * the limits; a read keeps the program's pages pinned beside them for its end.
+ * the limits; a read keeps the program's pages pinned beside them for its end. `known`: a reason
+ * against mapping that the caller has.
  *
  * 0; -EINVAL: there is metadata already, none is given, no copy would fit, or `copy: 'never'`;
  * -E2BIG: longer than max_hw_sectors or META_PAGES_MAX; -EFAULT; -ENOMEM; FAULT_WAIT. Unless 0,
@@ -47,8 +51,9 @@ export function mapUserMeta(
   bio: Bio,
   iter: IovIter,
   meta: UserMeta,
-  context: PassthroughContext,
+  context: MetaPlace,
   policy: CopyPolicy = 'auto',
+  known: MapReason = MapReason.FITS,
 ): number {
   const { limits } = context;
   const bytes = iter.count;
@@ -57,7 +62,7 @@ export function mapUserMeta(
   if (meta.isAttached || bytes === 0) return -Errno.EINVAL;
   if (bytes > maxPassthroughBytes(limits)) return -Errno.E2BIG;
   if (npages(iter, META_PAGES_MAX + 1) > META_PAGES_MAX) return -Errno.E2BIG;
-  const asked = policy === 'always' ? MapReason.ASKED : MapReason.FITS;
+  const asked = policy === 'always' ? MapReason.ASKED : known;
   const isOff = (alignment(iter) & (limits.dma_alignment | limits.dma_pad_mask)) !== 0;
   const pinned = pinEntries(iter, bytes, meta, context);
   if (pinned !== 0) return pinned;
@@ -69,7 +74,7 @@ export function mapUserMeta(
     result = policy === 'never' ? -Errno.EINVAL : copyEntries(meta, bytes, context);
   }
   if (result !== 0) {
-    freeOwn(meta, context);
+    freeOwnMeta(meta, context);
     unpinEntries(meta, 0, context);
     iter.revert(bytes);
     return result;
@@ -81,12 +86,7 @@ export function mapUserMeta(
 }
 
 /** All of `bytes` into the entries of `meta`, one pin each; or nothing, and an answer. */
-function pinEntries(
-  iter: IovIter,
-  bytes: number,
-  meta: UserMeta,
-  context: PassthroughContext,
-): number {
+function pinEntries(iter: IovIter, bytes: number, meta: UserMeta, context: MetaPlace): number {
   const table = meta.entryRows();
   const options = context.rules.metadata === 'linear' ? FOLIO_ROWS_OF_ONE : FOLIO_ROWS;
   let done = 0;
@@ -116,7 +116,7 @@ function pinEntries(
 }
 
 /** Entries that a device would get, held against the limits. */
-function decideEntries(meta: UserMeta, context: PassthroughContext): MapReason {
+function decideEntries(meta: UserMeta, context: MetaPlace): MapReason {
   const { limits, rules } = context;
   const { page, offset, len } = meta.entryRows();
   const most = segmentsMax(limits);
@@ -144,9 +144,8 @@ function segmentsMax(limits: Limits): number {
 }
 
 /** Own pages instead of the entries. A write is copied now, and its entries go at once. */
-function copyEntries(meta: UserMeta, bytes: number, context: PassthroughContext): number {
-  const result = takeOwn(meta, bytes, context);
-  context.counters.bounce(ownPagesOf(meta));
+function copyEntries(meta: UserMeta, bytes: number, context: MetaPlace): number {
+  const result = takeOwnMeta(meta, bytes, context);
   if (result !== 0) return result;
   const { page, len } = meta.table;
   if (meta.isRead) {
@@ -164,7 +163,14 @@ function copyEntries(meta: UserMeta, bytes: number, context: PassthroughContext)
   return 0;
 }
 
-function takeOwn(meta: UserMeta, bytes: number, context: PassthroughContext): number {
+/** Own pages for `bytes`. 0 or a negative errno; `freeOwnMeta` either way. */
+export function takeOwnMeta(meta: UserMeta, bytes: number, context: MetaPlace): number {
+  const result = takeOwn(meta, bytes, context);
+  context.counters.bounce(ownPagesOf(meta));
+  return result;
+}
+
+function takeOwn(meta: UserMeta, bytes: number, context: MetaPlace): number {
   const { folios, limits, rules } = context;
   if (rules.metadata === 'linear') {
     const page = folios.getFolio(orderFor(bytes));
@@ -180,13 +186,15 @@ function takeOwn(meta: UserMeta, bytes: number, context: PassthroughContext): nu
   return addChunks(meta, plan, fill, folios);
 }
 
-function freeOwn(meta: UserMeta, context: PassthroughContext): void {
+/** Gives own pages back. */
+export function freeOwnMeta(meta: UserMeta, context: MetaPlace): void {
   context.counters.bounce(-ownPagesOf(meta));
   freeOwnRows(meta, context.folios);
 }
 
 /** The one place where entries are let go (H3). Marks the folios under `dirtyBytes` before. */
-function unpinEntries(meta: UserMeta, dirtyBytes: number, context: PassthroughContext): void {
+function unpinEntries(meta: UserMeta, dirtyBytes: number, context: MetaPlace): void {
+  if (meta.entries === 0) return;
   const { page, offset, len } = meta.entryRows();
   let dirty = dirtyBytes;
   for (let row = 0; row < meta.entries; row++) {
@@ -203,21 +211,17 @@ function unpinEntries(meta: UserMeta, dirtyBytes: number, context: PassthroughCo
  * `transferredBytes` of metadata, marks dirty, unpins, frees own pages. Cannot fault: the pages
  * were pinned. Without metadata it does nothing. Linux: bio_integrity_unmap_user().
  */
-export function unmapUserMeta(
-  meta: UserMeta,
-  transferredBytes: number,
-  context: PassthroughContext,
-): void {
+export function unmapUserMeta(meta: UserMeta, transferredBytes: number, context: MetaPlace): void {
   if (!meta.isAttached) return;
   const done = meta.isRead ? Math.min(transferredBytes, meta.bytes) : 0;
   if (meta.isCopied && done > 0) copyBack(meta, done, context);
-  if (meta.isCopied) freeOwn(meta, context);
+  if (meta.isCopied) freeOwnMeta(meta, context);
   else context.counters.bytesMapped += Math.min(transferredBytes, meta.bytes);
   unpinEntries(meta, context.rules.metadata === 'as-data' ? done : 0, context);
   meta.detach();
 }
 
-function copyBack(meta: UserMeta, bytes: number, context: PassthroughContext): void {
+function copyBack(meta: UserMeta, bytes: number, context: MetaPlace): void {
   const { page, len } = meta.table;
   cursor.initBvec(IterDirection.DEST, meta.entryRows(), 0, meta.entries, 0, meta.bytes);
   let left = bytes;

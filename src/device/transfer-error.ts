@@ -1,16 +1,48 @@
+import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { faultSentence } from '../integrity/fault-text.ts';
 import { refusal } from '../map/decide.ts';
+import type { Mapping } from '../map/mapping.ts';
 import { Verdict } from '../map/verdict.ts';
 import type { Transfer } from './transfer.ts';
 
+/** The error that a call ends with. `result`: negative; `length`: bytes that were asked for. */
+export function transferError(
+  transfer: Transfer,
+  result: number,
+  syscall: string,
+  length: number,
+): BlockError {
+  const { device, mapping } = transfer;
+  const target = device.engine.info.target;
+  const where = { syscall, device: target, offset: transfer.position, length };
+  const what = detachedName(mapping);
+  if (what !== null) {
+    const reason =
+      `${what} was detached or resized while it was in flight; ` +
+      'the device only ever saw pages of the arena';
+    return new BlockError('ERR_BIOVEC_DETACHED', { reason, ...where });
+  }
+  return BlockError.fromErrno(result, { reason: reasonOf(transfer, result), ...where });
+}
+
+function detachedName(mapping: Mapping): string | null {
+  if (mapping.detachedSegment >= 0) return `buffer ${mapping.detachedSegment} of the call`;
+  return mapping.meta?.isDetached === true ? 'the metadata of the call' : null;
+}
+
 /** The sentence of an error that tells why `transfer` failed with `result`. */
-export function reasonOf(transfer: Transfer, result: number): string {
+function reasonOf(transfer: Transfer, result: number): string {
   const { device } = transfer;
-  const { reason, verdict } = transfer.mapping;
+  const { mapping } = transfer;
+  const { reason, verdict } = mapping;
   if (result === -Errno.EINVAL && verdict === Verdict.REFUSE) {
     return refusal(reason, device.limits, device.context.blockBytes);
+  }
+  if (result === -Errno.EINVAL && mapping.meta?.isRefused === true) {
+    const sentence = refusal(mapping.meta.reason, device.limits, device.context.blockBytes);
+    return `of the metadata: ${sentence}`;
   }
   switch (result) {
     case -Errno.EIO:
