@@ -17,7 +17,8 @@ export interface PassthroughRules {
   /**
    * How a copied read finds its memory at the end. 'pinned': by pages pinned at the call, and never
    * more than was transferred. 'address': through the address space of who asks, whatever the
-   * device did; without one it is -EINTR.
+   * device did; without one it is -EINTR. A pin costs a copied read of single pages 20 to 50 %
+   * (64 KiB: 5.3 µs against 4.2; `npm run bench -- map-or-copy`), and mapping a third of either.
    */
   readonly copyBack: 'pinned' | 'address';
   /** User metadata: one linear buffer and no dirty pages, or the rules of data. */

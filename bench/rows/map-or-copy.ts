@@ -1,0 +1,83 @@
+// Map, pin and copy page to page, or copy without a pin: nanoseconds of a request by size, and the
+// sizes where they cross. Reads and writes, 1 to 256 ranges, single pages and folios of 2 MiB.
+
+import {
+  MAP_OR_COPY_CASES,
+  type MapOrCopyFigure,
+  measureMapOrCopy,
+  type SizeFigure,
+  type Way,
+} from '../../src/map/passthrough/map-or-copy.bench.ts';
+import { printRow, SCALE } from '../row.ts';
+import { summarize } from '../stats.ts';
+
+const ROUNDS = SCALE < 1 ? 3 : 11;
+/** Milliseconds of one figure of one round. */
+const SLICE = SCALE < 1 ? 0.2 : 2;
+
+/** Nanoseconds of `way` at a size: the least of the rounds, or one of them. */
+function nsOf({ ns }: SizeFigure, way: Way, round?: number): number {
+  const values = ns[way];
+  return round === undefined ? Math.min(...values) : (values[round] ?? Number.NaN);
+}
+
+/**
+ * The size from which on `less` costs no more than `more` at every size measured, between the last
+ * size where it does and the first where it does not. 0: at every size. NaN: not even at the last.
+ * Costs are taken for lines between the sizes on logarithmic axes.
+ */
+function crossing(figure: MapOrCopyFigure, less: Way, more: Way, round?: number): number {
+  const { sizes } = figure;
+  const over = sizes.map((size) => Math.log(nsOf(size, less, round) / nsOf(size, more, round)));
+  const last = over.findLastIndex((value) => value > 0);
+  if (last < 0) return 0;
+  const [before, behind] = [over[last] ?? 0, over[last + 1]];
+  if (behind === undefined) return Number.NaN;
+  const [low = 0, high = 0] = [
+    Math.log(sizes[last]?.bytes ?? 0),
+    Math.log(sizes[last + 1]?.bytes ?? 0),
+  ];
+  return Math.exp(low + (high - low) * (before / (before - behind)));
+}
+
+function sizeText(bytes: number): string {
+  if (bytes < 1024) return `${Math.round(bytes)} B`;
+  if (bytes < 2 ** 20) return `${(bytes / 1024).toFixed(bytes < 10240 ? 1 : 0)} KiB`;
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
+function crossingText(figure: MapOrCopyFigure, less: Way, more: Way): string {
+  const bytes = crossing(figure, less, more);
+  if (bytes === 0) return 'at every size';
+  return Number.isNaN(bytes) ? 'at no size' : `from ${sizeText(bytes)} on`;
+}
+
+/** '0.5 / 2.1 / 1.6': map, pin and copy, and copy at the smallest size of at least `bytes`. */
+function costsAt({ sizes }: MapOrCopyFigure, bytes: number): [string, string] | null {
+  const size = sizes.find((figure) => figure.bytes >= bytes);
+  if (size === undefined || size.bytes > bytes * 2) return null;
+  const text = (['map', 'pin and copy', 'copy'] as const)
+    .map((way) => (nsOf(size, way) / 1000).toPrecision(3))
+    .join(' / ');
+  return [`µs at ${sizeText(size.bytes)}`, text];
+}
+
+for (const name of MAP_OR_COPY_CASES) {
+  for (const figure of measureMapOrCopy(name, { rounds: ROUNDS, slice: SLICE })) {
+    const rounds = Array.from({ length: ROUNDS }, (_, i) => crossing(figure, 'map', 'copy', i));
+    const isAny = rounds.every((bytes) => !Number.isNaN(bytes));
+    const costs = [512, 4096, 65536, 2 ** 20, 2 ** 24].map((bytes) => costsAt(figure, bytes));
+    printRow({
+      name: `map-or-copy-${name.replace(' ', '-')}-${figure.ranges}`,
+      unit: 'bytes, from there on mapping is cheaper than a copy',
+      ours: summarize(isAny ? rounds : []),
+      lessIsBetter: true,
+      notes: {
+        'map < copy': crossingText(figure, 'map', 'copy'),
+        'map < pin and copy': crossingText(figure, 'map', 'pin and copy'),
+        'pin and copy < copy': crossingText(figure, 'pin and copy', 'copy'),
+        ...Object.fromEntries(costs.filter((cost) => cost !== null)),
+      },
+    });
+  }
+}
