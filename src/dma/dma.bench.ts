@@ -1,4 +1,4 @@
-// `node --expose-gc src/dma/dma.bench.ts [case]`: a request to device ranges and back. Requests of
+// `node --expose-gc src/dma/dma.bench.ts [case segments]`: a request to device ranges and back, of
 // 1, 32 and 256 scattered pages, in bios of at most 64 rows; ns per request and per segment,
 // minimum and median of 31 rounds, and bytes allocated a request. One process per case: without a
 // name, every case is started in a process of its own.
@@ -107,38 +107,72 @@ const CASES: Readonly<Record<string, (segments: number) => () => void>> = {
   'iommu, iterator': (segments) => iterCase('iommu', segments),
 };
 
-function measure(name: string, segments: number): void {
-  const call = CASES[name](segments);
+/** Every case as 'iommu, list'. */
+export const DMA_CASES = Object.keys(CASES);
+export const SEGMENT_COUNTS = [1, 32, 256];
+
+export interface DmaFigure {
+  readonly name: string;
+  readonly segments: number;
+  /** Nanoseconds a request, one for each round. */
+  readonly rounds: readonly number[];
+  /** Bytes on the heap that a request leaves: the middle of the rounds. */
+  readonly bytesPerRequest: number;
+}
+
+function measure(name: string, segments: number): DmaFigure {
+  const call = CASES[name]?.(segments);
+  if (call === undefined) throw new Error(`bench: no case '${name}'`);
   const calls = Math.ceil(40_000 / segments);
-  const times: number[] = [];
-  let allocated = 0;
+  const rounds: number[] = [];
+  const bytes: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     globalThis.gc?.();
-    const before = getHeapStatistics().used_heap_size;
+    // Twice, the first time without a call: what the measuring itself allocates is not counted.
+    const own = heapGrowth(call, 0);
     const start = performance.now();
-    for (let i = 0; i < calls; i++) call();
-    times.push(((performance.now() - start) * 1e6) / calls);
-    allocated = getHeapStatistics().used_heap_size - before;
+    const grown = heapGrowth(call, calls);
+    rounds.push(((performance.now() - start) * 1e6) / calls);
+    bytes.push(grown - own);
   }
-  times.sort((a, b) => a - b);
-  const [least = 0, middle = 0] = [times[0], times[ROUNDS >> 1]];
-  const columns = [least, middle, least / segments, allocated / calls].map((value) =>
+  bytes.sort((a, b) => a - b);
+  return { name, segments, rounds, bytesPerRequest: (bytes[ROUNDS >> 1] ?? 0) / calls };
+}
+
+/** Bytes on the heap that `calls` calls leave. */
+function heapGrowth(call: () => void, calls: number): number {
+  const before = getHeapStatistics().used_heap_size;
+  for (let i = 0; i < calls; i++) call();
+  return getHeapStatistics().used_heap_size - before;
+}
+
+/** One case, in a process of its own. */
+export function measureDma(name: string, segments: number): DmaFigure {
+  const args = ['--expose-gc', import.meta.filename, name, String(segments), '--json'];
+  const run = spawnSync(execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  if (run.status !== 0) throw new Error(`bench: '${name}' failed`);
+  return JSON.parse(run.stdout) as DmaFigure;
+}
+
+function print({ name, segments, rounds, bytesPerRequest }: DmaFigure): void {
+  const sorted = [...rounds].sort((a, b) => a - b);
+  const [least = 0, middle = 0] = [sorted[0], sorted[ROUNDS >> 1]];
+  const columns = [least, middle, least / segments, bytesPerRequest].map((value) =>
     value.toFixed(1).padStart(9),
   );
   console.log(`${name.padEnd(20)} ${String(segments).padStart(4)} ${columns.join(' ')}`);
 }
 
-const [, , wanted, count] = argv;
-if (wanted !== undefined) {
-  for (const segments of count === undefined ? [1, 32, 256] : [Number(count)]) {
-    measure(wanted, segments);
-  }
-} else {
-  console.log(`${'case'.padEnd(20)} segs ns/request    median   ns/seg B/request`);
-  for (const name of Object.keys(CASES)) {
-    for (const segments of ['1', '32', '256']) {
-      const args = ['--expose-gc', import.meta.filename, name, segments];
-      spawnSync(execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+if (import.meta.main) {
+  const [, , wanted, count] = argv;
+  if (wanted !== undefined && count !== undefined) {
+    const figure = measure(wanted, Number(count));
+    if (argv.includes('--json')) console.log(JSON.stringify(figure));
+    else print(figure);
+  } else {
+    console.log(`${'case'.padEnd(20)} segs ns/request    median   ns/seg B/request`);
+    for (const name of DMA_CASES) {
+      for (const segments of SEGMENT_COUNTS) print(measureDma(name, segments));
     }
   }
 }
