@@ -2,18 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Errno } from '../../src/base/errno.ts';
 import { TAG_NONE } from '../../src/base/slots.ts';
-import { KIB, MIB, PAGE_BYTES } from '../../src/base/units.ts';
+import { MIB, PAGE_BYTES } from '../../src/base/units.ts';
 import { BioOp } from '../../src/bio/bio-op.ts';
-import { BlockDevice } from '../../src/device/block-device.ts';
 import { DmaDevice } from '../../src/dma/dma-device.ts';
 import { DmaPerm } from '../../src/dma/dma-status.ts';
 import { Iommu } from '../../src/dma/iommu.ts';
-import { NvmePsdt } from '../../src/dma/nvme-pointer.ts';
-import { Swiotlb } from '../../src/dma/swiotlb.ts';
 import type { CommandSlot } from '../../src/engine/controller/command-slot.ts';
 import { ControllerEngine } from '../../src/engine/controller/controller-engine.ts';
 import { endIssued, issueChain } from '../../src/engine/controller/issue-chain.ts';
-import { IovIter, IterDirection } from '../../src/iter/iov-iter.ts';
 import { Iovec } from '../../src/iter/iovec.ts';
 import { LINUX_6_12 } from '../../src/limits/profile.ts';
 import type { BioChain } from '../../src/map/passthrough/bio-chain.ts';
@@ -23,7 +19,7 @@ import { MapReason, Verdict } from '../../src/map/verdict.ts';
 import { Arena } from '../../src/memory/arena.ts';
 import { copyIn } from '../../src/memory/copy.ts';
 import { RequestTable } from '../../src/queue/request-table.ts';
-import { chainOf, PassthroughRig, pattern } from './passthrough-rig.ts';
+import { chainOf, PassthroughRig } from './passthrough-rig.ts';
 
 const { READ, WRITE } = BioOp;
 /** Of the controller, and so of who maps memory for it. */
@@ -172,64 +168,5 @@ describe('passthrough to a controller with real limits', () => {
       assert.deepEqual(Buffer.from(rig.read(addr, bytes)), Buffer.from(expected));
     }
     rig.own.putFolio(spare);
-  });
-});
-
-describe('a scarce low zone', () => {
-  test('1,000 transfers at once through 4 MiB of bounce memory end by back-pressure', async () => {
-    // Made first, so that it lies below: the device says 32 bits and the program's memory is above.
-    const low = new Arena({ maxBytes: 8 * MIB, label: 'low', places: false });
-    const bounce = new Swiotlb(low, 4 * MIB);
-    const users = new Arena({ maxBytes: 64 * MIB, label: 'program', places: false });
-    const mask = 2 ** Math.ceil(Math.log2((low.region.firstPage + 2048) * PAGE_BYTES)) - 1;
-    const device = new DmaDevice({ dmaMask: mask, swiotlb: bounce, minAlignMask: 4095 });
-    assert.ok(users.region.firstPage * PAGE_BYTES > mask, 'out of reach');
-    const engine = new ControllerEngine({
-      sizeBytes: 8 * MIB,
-      device,
-      arena: low,
-      depth: 256,
-      psdt: NvmePsdt.SGL,
-      defer: (run) => void setImmediate(run),
-    });
-    const disk = new BlockDevice({ engine, arena: users });
-    const count = 1000;
-    const bytes = 64 * KIB;
-    let ended = 0;
-    let mostSlots = 0;
-    const buffers = Array.from({ length: 64 }, () => users.alloc(bytes));
-    for (let i = 0; i < count; i++) {
-      const buffer = buffers[i % buffers.length];
-      assert.ok(buffer !== undefined);
-      if (i < buffers.length) buffer.bytes.set(pattern(bytes, i));
-      const iter = new IovIter();
-      iter.initView(IterDirection.SOURCE, buffer.bytes);
-      const at = (i % buffers.length) * bytes;
-      disk.transfer(WRITE, at, iter, bytes, {}, (_, result) => {
-        assert.equal(result, bytes);
-        ended++;
-      });
-      mostSlots = Math.max(mostSlots, bounce.usedSlots);
-    }
-    for (let turn = 0; ended < count; turn++) {
-      assert.ok(turn < 100_000, 'it never ends');
-      disk.poll();
-      mostSlots = Math.max(mostSlots, bounce.usedSlots);
-    }
-    assert.ok(mostSlots > 1024 && mostSlots <= 2048, `${mostSlots} slots of 2 KiB`);
-    assert.ok(device.bounced >= count);
-    const seen = users.alloc(bytes);
-    for (let i = 0; i < buffers.length; i += 9) {
-      const iter = new IovIter();
-      iter.initView(IterDirection.DEST, seen.bytes);
-      let result = 0;
-      disk.transfer(READ, i * bytes, iter, bytes, {}, (_, done) => void (result = done));
-      while (result === 0) disk.poll();
-      assert.deepEqual(Buffer.from(seen.bytes), Buffer.from(pattern(bytes, i)));
-    }
-    seen.release();
-    for (const buffer of buffers) buffer.release();
-    await disk.close();
-    users.assertNothingOutstanding();
   });
 });
