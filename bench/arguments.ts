@@ -18,7 +18,7 @@ export const USAGE = `npm run bench [-- FILE…] [--quick] [--json | --markdown]
   --quick     small and short: to see that the rows work
   --json      a line of JSON for each row
   --markdown  the table of docs/performance.md
-  --plot      the ratios with their spread, as an SVG
+  --plot      the ratios with their spread, as an SVG; the chart of rows without a peer
   --record    appends every row to bench/history.ndjson
   --last      runs nothing: shows the newest recorded run`;
 

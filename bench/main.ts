@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseBenchArguments, USAGE } from './arguments.ts';
 import { ratioChart } from './chart.ts';
 import { markdownTable, noiseText, rowText } from './figures.ts';
+import { plotSvg } from './plot.ts';
 import { clearProgress } from './progress.ts';
 import { factsText, lastRun, type RunFacts, recordRow, runFacts } from './record.ts';
 import type { Row } from './row.ts';
@@ -50,7 +51,8 @@ async function runAll(facts: RunFacts): Promise<Row[]> {
     process.stderr.write(`-- ${name}, ${i + 1} of ${names.length}, after ${minutes()}\n`);
     const isWell = await runFile(name, (row) => {
       rows.push(row);
-      if (args.record) recordRow(facts, row);
+      const { plot: _plot, ...kept } = row; // Its points are the figures of the notes again.
+      if (args.record) recordRow(facts, kept);
       if (args.json) process.stdout.write(`${JSON.stringify({ ...facts, row })}\n`);
       else if (!args.markdown) process.stdout.write(`${rowText(row)}\n`);
     });
@@ -62,7 +64,10 @@ async function runAll(facts: RunFacts): Promise<Row[]> {
 function finish(facts: RunFacts, rows: readonly Row[]): void {
   if (args.plot !== null) {
     const title = `biovec beside its peers, ${facts.commit}, ${facts.run.slice(0, 10)}`;
-    writeFileSync(args.plot, ratioChart(rows, title));
+    const own = rows.some(({ ratio }) => ratio !== undefined)
+      ? undefined
+      : rows.find(({ plot }) => plot !== undefined)?.plot;
+    writeFileSync(args.plot, own === undefined ? ratioChart(rows, title) : plotSvg(own));
   }
   const about = `${factsText(facts)}; ${noiseText(rows)}`;
   if (args.markdown) process.stdout.write(`${markdownTable(rows)}\n\n${about}.\n`);

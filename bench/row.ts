@@ -1,3 +1,4 @@
+import type { Plot } from './plot.ts';
 import type { Summary } from './stats.ts';
 
 /** One figure of the bench, as a row process prints it: one line of JSON. */
@@ -19,6 +20,8 @@ export interface Row {
   /** Milliseconds of the same loop of arithmetic before each round: the machine's own noise. */
   readonly noise?: Summary;
   readonly notes?: Readonly<Record<string, string | number>>;
+  /** What `--plot` draws where no row has a peer: one row of its file has it. Not recorded. */
+  readonly plot?: Plot;
 }
 
 /** A figure of ours and, where there is one, of the peer. */
