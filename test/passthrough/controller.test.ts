@@ -7,6 +7,7 @@ import { BioOp } from '../../src/bio/bio-op.ts';
 import { DmaDevice } from '../../src/dma/dma-device.ts';
 import { DmaPerm } from '../../src/dma/dma-status.ts';
 import { Iommu } from '../../src/dma/iommu.ts';
+import { NvmePsdt } from '../../src/dma/nvme-pointer.ts';
 import type { CommandSlot } from '../../src/engine/controller/command-slot.ts';
 import { ControllerEngine } from '../../src/engine/controller/controller-engine.ts';
 import { endIssued, issueChain } from '../../src/engine/controller/issue-chain.ts';
@@ -17,9 +18,9 @@ import { NvmeCommand } from '../../src/map/passthrough/nvme-command.ts';
 import { SgCommand, SgDirection } from '../../src/map/passthrough/sg-command.ts';
 import { MapReason, Verdict } from '../../src/map/verdict.ts';
 import { Arena } from '../../src/memory/arena.ts';
-import { copyIn } from '../../src/memory/copy.ts';
+import { copyIn, copyOut } from '../../src/memory/copy.ts';
 import { RequestTable } from '../../src/queue/request-table.ts';
-import { chainOf, PassthroughRig } from './passthrough-rig.ts';
+import { chainOf, PassthroughRig, pattern } from './passthrough-rig.ts';
 
 const { READ, WRITE } = BioOp;
 /** Of the controller, and so of who maps memory for it. */
@@ -39,6 +40,7 @@ interface Bench extends AsyncDisposable {
 function bench(
   iommu = new Iommu({ spaceBytes: 64 * MIB }),
   onCommand: (command: CommandSlot) => void = () => {},
+  psdt: NvmePsdt = NvmePsdt.PRP,
 ): Bench {
   const arena = new Arena({ maxBytes: 4 * MIB, label: 'lists', places: false });
   const device = new DmaDevice({ iommu });
@@ -48,6 +50,7 @@ function bench(
     arena,
     limits,
     depth: 4,
+    psdt,
     defer: (run) => void setImmediate(run),
     onCommand,
   });
@@ -129,44 +132,59 @@ describe('passthrough to a controller with real limits', () => {
     assert.deepEqual(rig.read(addr, 16384), expected);
   });
 
-  test('every byte goes through the IOMMU: of one wrong entry, its bytes are', async () => {
+  test('every byte goes through the IOMMU: one wrong entry, wrong bytes, both ways', async () => {
     const pages = 8;
-    const iommu = new Iommu({ spaceBytes: 64 * MIB });
-    let wrong = -1;
-    let spare = 0;
-    let undo = (): void => {};
-    await using world = bench(iommu, ({ dma }) => {
-      if (wrong < 0) return;
-      const row = iommu.rowFor((dma.address[0] ?? 0) + wrong * PAGE_BYTES, DmaPerm.READ);
-      const right = iommu.target[row] ?? 0;
-      iommu.target[row] = spare;
-      undo = () => {
-        iommu.target[row] = right;
-      };
-    });
-    using rig = new PassthroughRig({ limits });
-    const addr = rig.scattered(pages);
     const bytes = pages * PAGE_BYTES;
-    const data = rig.fill(addr, bytes, 1);
-    spare = rig.own.getFolio(0);
-    copyIn(spare, 0, new Uint8Array(PAGE_BYTES).fill(0xaa), 0, PAGE_BYTES);
-    const run = (op: BioOp): void => {
-      const chain = chainOf(op);
-      assert.equal(rig.map(chain, rig.iter(op, [[addr, bytes]])), 0);
-      assert.equal(execute(world, chain, 0), bytes);
-      undo();
-      assert.equal(rig.unmap(chain), 0);
-    };
-    for (let page = 0; page < pages; page++) {
-      rig.space.write(addr, data);
-      wrong = page;
-      run(WRITE);
-      wrong = -1;
-      run(READ);
-      const expected = Uint8Array.from(data);
-      expected.fill(0xaa, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
-      assert.deepEqual(Buffer.from(rig.read(addr, bytes)), Buffer.from(expected));
+    for (const psdt of [NvmePsdt.PRP, NvmePsdt.SGL]) {
+      const iommu = new Iommu({ spaceBytes: 64 * MIB });
+      let wrong = -1;
+      let spare = 0;
+      let undo = (): void => {};
+      const corrupt = ({ dma, isWrite }: CommandSlot): void => {
+        if (wrong < 0) return;
+        const perm = isWrite ? DmaPerm.READ : DmaPerm.WRITE;
+        const row = iommu.rowFor((dma.address[0] ?? 0) + wrong * PAGE_BYTES, perm);
+        const right = iommu.target[row] ?? 0;
+        iommu.target[row] = spare;
+        undo = () => {
+          iommu.target[row] = right;
+        };
+      };
+      await using world = bench(iommu, corrupt, psdt);
+      using rig = new PassthroughRig({ limits });
+      const addr = rig.scattered(pages);
+      const data = rig.fill(addr, bytes, 1);
+      spare = rig.own.getFolio(0);
+      const run = (op: BioOp, wrongPage: number): void => {
+        wrong = wrongPage;
+        undo = () => {};
+        const chain = chainOf(op);
+        assert.equal(rig.map(chain, rig.iter(op, [[addr, bytes]])), 0);
+        assert.equal(execute(world, chain, 0), bytes);
+        undo();
+        assert.equal(rig.unmap(chain), 0);
+      };
+      const spareBytes = new Uint8Array(PAGE_BYTES);
+      for (let page = 0; page < pages; page++) {
+        const [start, end] = [page * PAGE_BYTES, (page + 1) * PAGE_BYTES];
+        copyIn(spare, 0, spareBytes.fill(0xaa), 0, PAGE_BYTES);
+        rig.space.write(addr, data);
+        run(WRITE, page);
+        run(READ, -1);
+        const written = Uint8Array.from(data).fill(0xaa, start, end);
+        assert.deepEqual(Buffer.from(rig.read(addr, bytes)), Buffer.from(written));
+        rig.space.write(addr, data);
+        run(WRITE, -1);
+        const before = pattern(bytes, 9);
+        rig.space.write(addr, before);
+        run(READ, page);
+        const read = Uint8Array.from(data);
+        read.set(before.subarray(start, end), start);
+        assert.deepEqual(Buffer.from(rig.read(addr, bytes)), Buffer.from(read));
+        copyOut(spareBytes, 0, spare, 0, PAGE_BYTES);
+        assert.deepEqual(spareBytes, data.slice(start, end), 'they landed where the entry says');
+      }
+      rig.own.putFolio(spare);
     }
-    rig.own.putFolio(spare);
   });
 });
