@@ -32,6 +32,18 @@ export const ProbePoint = {
   REQUEUE: 12,
   /** A bio ended. subject: Bio; a: status; b: sector; c: bytes. */
   BIO_END: 13,
+  /**
+   * A driver made the memory of a request ready for its device. subject: CommandSlot; a: entries of
+   * the scatterlist; b: device ranges; c: bounce buffers.
+   */
+  COMMAND_MAP: 14,
+  /** It cannot, now or ever. subject: DmaDevice; a: negative errno; b: DmaReason; c: bytes. */
+  COMMAND_REFUSE: 15,
+  /**
+   * The device is done with the memory, which is still mapped. subject: CommandSlot; a: NvmeStatus;
+   * b: bytes that it moved; c: bounce buffers.
+   */
+  COMMAND_UNMAP: 16,
 } as const;
 export type ProbePoint = (typeof ProbePoint)[keyof typeof ProbePoint];
 

@@ -120,10 +120,25 @@ function addExplain(program: Command, ended: Ended): void {
         .default('auto'),
     )
     .option('--contiguous', 'pages that are neighbours in memory are neighbours in the machine')
+    .addOption(
+      new Option('--controller <pointers>', 'an NVMe controller: show what it sees').choices([
+        'prp',
+        'sgl',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--dma <how>',
+        'of the controller: how it reaches memory (default: iommu)',
+      ).choices(['direct', 'iommu', 'untrusted', 'bounce']),
+    )
+    .option('--passthrough', 'one command of the controller, never split')
+    .option('--meta <range>', 'metadata of that command, as ADDR+LEN', parseRanges)
     .option('--json', 'print the events, one JSON object a line')
     .addHelpText(
       'after',
-      '\nExample: biovec explain read --iov 0x10000+64K,0x30200+4K --limits nvme',
+      '\nExamples: biovec explain read --iov 0x10000+64K,0x30200+4K --limits nvme' +
+        '\n          biovec explain write --iov 1M+64K --limits nvme --controller prp --dma bounce',
     )
     .action(async (op: string, flags: ExplainFlags) => {
       const { runExplain } = await import('./explain/explain-command.ts');

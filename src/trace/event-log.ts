@@ -7,10 +7,13 @@ import { SPLIT_CAUSE_NAMES } from '../bio/split-point.ts';
 import { BvecCursor } from '../bvec/bvec-cursor.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { physicalAddress } from '../bvec/contiguity.ts';
+import type { DmaDevice } from '../dma/dma-device.ts';
+import type { CommandSlot } from '../engine/controller/command-slot.ts';
 import type { Mapping } from '../map/mapping.ts';
 import { MAP_REASON_NAMES, VERDICT_NAMES } from '../map/verdict.ts';
 import { HOLD_NAMES } from '../memory/holds.ts';
 import { type Request, SegmentCursor } from '../queue/request.ts';
+import { mapEvents, refuseEvent, unmapEvent } from './command-events.ts';
 import type { RequestEvent, SegmentRecord, TraceEvent } from './event.ts';
 
 /** What was last said about a mapping, which may decide anew without a probe point. */
@@ -119,6 +122,19 @@ export class EventLog implements Probe {
         // After splits the bio itself is only its last part.
         const bytes = this.#bioBytes.get(subject as Bio) ?? c;
         this.#add({ type: 'end', trace, bio, status: a, bytes });
+        return;
+      }
+      case ProbePoint.COMMAND_MAP: {
+        const slot = subject as CommandSlot;
+        for (const event of mapEvents(slot, trace, this.#nameOf(slot))) this.#add(event);
+        return;
+      }
+      case ProbePoint.COMMAND_REFUSE:
+        this.#add(refuseEvent(subject as DmaDevice, trace, a, c));
+        return;
+      case ProbePoint.COMMAND_UNMAP: {
+        const slot = subject as CommandSlot;
+        this.#add(unmapEvent(slot, trace, this.#nameOf(slot), a, b));
         return;
       }
       default:
@@ -258,6 +274,10 @@ export class EventLog implements Probe {
 
   #bioName(bio: Bio): string {
     return this.#bioNames.get(bio) ?? '?';
+  }
+
+  #nameOf({ request }: CommandSlot): string {
+    return request === null ? '?' : this.#requestName(request);
   }
 
   #requestName(request: Request): string {

@@ -113,6 +113,77 @@ export interface EndEvent extends Traced {
   readonly bytes: number;
 }
 
+/** The memory of a request as a scatterlist: what goes into the mapping. */
+export interface ScatterEvent extends Traced {
+  readonly type: 'scatter';
+  readonly request: string;
+  readonly segments: readonly SegmentRecord[];
+}
+
+/** The same as the device sees it: a list of its own. */
+export interface DmaEvent extends Traced {
+  readonly type: 'dma';
+  readonly request: string;
+  /** Entries of the scatterlist under it. */
+  readonly entries: number;
+  /** Entries that go through bounce memory. */
+  readonly bounces: number;
+  /** Bus addresses. */
+  readonly ranges: readonly SegmentRecord[];
+}
+
+/** One PRP entry (then `bytes` is what it stands for), or one SGL descriptor. */
+export interface PointerRow {
+  readonly kind: 'prp' | 'data' | 'segment' | 'last-segment';
+  /** Where it stands: in the command, or in a list page of that bus address. */
+  readonly list: number | null;
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** What the command says about its memory, as it stands in the command and in its list pages. */
+export interface PointerEvent extends Traced {
+  readonly type: 'pointer';
+  readonly request: string;
+  readonly kind: 'prp' | 'sgl';
+  readonly listPages: number;
+  /** Chains of lists among them, in the order in which a controller reads. */
+  readonly rows: readonly PointerRow[];
+}
+
+/** The memory of a request cannot be made ready: `isNever`, or until a completion makes room. */
+export interface RefuseEvent extends Traced {
+  readonly type: 'refuse';
+  readonly status: number;
+  readonly isNever: boolean;
+  readonly reason: string;
+  readonly bytes: number;
+}
+
+/** The controller is done, and the driver takes the memory back. */
+export interface UnmapEvent extends Traced {
+  readonly type: 'unmap';
+  readonly request: string;
+  /** Status of the controller; 0 is success. */
+  readonly status: number;
+  readonly bytes: number;
+  readonly bounces: number;
+  /** Bounce buffers are copied back: the device wrote. */
+  readonly isRead: boolean;
+}
+
+/** Metadata of the program beside a passthrough command: by the rule of its data. */
+export interface MetaEvent extends Traced {
+  readonly type: 'meta';
+  readonly verdict: (typeof VERDICT_NAMES)[number];
+  readonly reason: (typeof MAP_REASON_NAMES)[number];
+  readonly bytes: number;
+  /** Pinned ranges of the program, one pin each. */
+  readonly entries: number;
+  /** What the device gets: those, or own pages. */
+  readonly segments: readonly SegmentRecord[];
+}
+
 export type TraceEvent =
   | MapEvent
   | HoldEvent
@@ -122,4 +193,10 @@ export type TraceEvent =
   | RequestEvent
   | MergeEvent
   | CompleteEvent
-  | EndEvent;
+  | EndEvent
+  | ScatterEvent
+  | DmaEvent
+  | PointerEvent
+  | RefuseEvent
+  | UnmapEvent
+  | MetaEvent;

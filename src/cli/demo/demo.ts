@@ -123,6 +123,8 @@ async function explainThree(): Promise<void> {
       profile: DEFAULT_PROFILE,
       copy: 'auto',
       isContiguous: false,
+      controller: null,
+      passthrough: null,
     });
     const lines = explainLines(explanation, { limitsName, segmentsMax: 3 });
     for (const line of lines) say(line === '' ? '' : `  ${line}`);

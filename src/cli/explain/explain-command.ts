@@ -8,8 +8,9 @@ import { fromEffective, validateLimits } from '../../limits/validate.ts';
 import type { CopyPolicy } from '../../map/verdict.ts';
 import type { AddressRange } from '../arguments.ts';
 import { ExitCode, UsageError } from '../exit-code.ts';
+import { type ControllerChoice, controllerLimits } from './explain-engine.ts';
 import { explainLines } from './explain-format.ts';
-import { type Explanation, explain } from './explain-run.ts';
+import { type ExplainRequest, type Explanation, explain } from './explain-run.ts';
 
 /** As commander gives them. */
 export interface ExplainFlags {
@@ -19,6 +20,10 @@ export interface ExplainFlags {
   readonly offset: number;
   readonly copy: CopyPolicy;
   readonly contiguous?: boolean;
+  readonly controller?: ControllerChoice['pointer'];
+  readonly dma?: ControllerChoice['dma'];
+  readonly passthrough?: boolean;
+  readonly meta?: readonly AddressRange[];
   readonly json?: boolean;
 }
 
@@ -41,15 +46,20 @@ export async function runExplain(op: string, flags: ExplainFlags): Promise<ExitC
     throw new UsageError('--offset: the transfer would end behind 2^53 - 1 bytes');
   }
   const profile = orUsage('--profile', () => profileNamed(flags.profile));
-  const explanation = await explain({
+  const controller = controllerOf(flags);
+  const limits = limitsOf(flags.limits, profile);
+  const request = {
     op,
     ranges: flags.iov,
     position: flags.offset,
-    limits: limitsOf(flags.limits, profile),
+    limits: controller === null ? limits : controllerLimits(limits, controller),
     profile,
     copy: flags.copy,
     isContiguous: flags.contiguous ?? false,
-  });
+    controller,
+    passthrough: passthroughOf(flags, limits),
+  } as const;
+  const explanation = await explain(request);
   const lines =
     flags.json === true
       ? jsonLines(explanation, flags.limits)
@@ -57,6 +67,26 @@ export async function runExplain(op: string, flags: ExplainFlags): Promise<ExitC
   process.stdout.write(`${lines.join('\n')}\n`);
   const isGood = explanation.result >= 0 && explanation.isDataRight !== false;
   return isGood ? ExitCode.OK : ExitCode.FAILED;
+}
+
+function controllerOf({ controller, dma }: ExplainFlags): ControllerChoice | null {
+  if (controller !== undefined) return { pointer: controller, dma: dma ?? 'iommu' };
+  if (dma !== undefined) throw new UsageError('--dma is for --controller');
+  return null;
+}
+
+function passthroughOf(flags: ExplainFlags, limits: Limits): ExplainRequest['passthrough'] {
+  const { controller, passthrough = false, meta = [], offset } = flags;
+  if (!passthrough && meta.length > 0) throw new UsageError('--meta is for --passthrough');
+  if (!passthrough) return null;
+  if (controller === undefined) throw new UsageError('--passthrough is for --controller');
+  if (meta.length > 1) throw new UsageError('--meta: one range; a command has one pointer for it');
+  if (offset % limits.logical_block_size !== 0) {
+    const block = limits.logical_block_size;
+    throw new UsageError(`--offset: a command starts at a block of ${block} bytes`);
+  }
+  const [range = null] = meta;
+  return { meta: range };
 }
 
 /** A preset or a file, read as the kernel of the profile would have it. */
@@ -94,7 +124,9 @@ function orUsage<T>(option: string, make: () => T): T {
 function jsonLines(explanation: Explanation, limitsName: string): string[] {
   const { request, ranges, bytes, events, counts, result, refusal, isDataRight } = explanation;
   const { op, position, limits, profile, copy, isContiguous } = request;
-  const asked = { op, position, bytes, copy, profile: profile.name, isContiguous };
+  const { controller, passthrough } = request;
+  const how = { op, position, bytes, copy, profile: profile.name, isContiguous };
+  const asked = controller === null ? how : { ...how, controller, passthrough };
   const objects = [
     { type: 'transfer', trace: 1, ...asked, limitsName, limits, ranges },
     ...events,

@@ -3,14 +3,30 @@ import type { Limits } from '../../limits/limits.ts';
 import type {
   BioEvent,
   CopyEvent,
+  DmaEvent,
   HoldEvent,
   MergeEvent,
+  MetaEvent,
+  PointerEvent,
+  RefuseEvent,
   RequestEvent,
+  ScatterEvent,
   SegmentRecord,
   TraceEvent,
+  UnmapEvent,
 } from '../../trace/event.ts';
-import type { Explanation } from './explain-run.ts';
 import {
+  dmaText,
+  metaText,
+  pointerRowText,
+  pointerText,
+  refuseText,
+  scatterText,
+  unmapText,
+} from './explain-dma.ts';
+import type { ExplainRequest, Explanation } from './explain-run.ts';
+import {
+  count,
   exactSize,
   hex,
   onDevice,
@@ -26,6 +42,8 @@ export interface FormatOptions {
   /** Pieces of memory that a step lists; the rest is counted. */
   readonly segmentsMax: number;
 }
+
+type DriverEvent = DmaEvent | MetaEvent | PointerEvent | RefuseEvent | ScatterEvent | UnmapEvent;
 
 const STEP_WIDTH = 4;
 const VERB_WIDTH = 10;
@@ -49,6 +67,7 @@ function head(explanation: Explanation, options: FormatOptions): string[] {
   return [
     `${op} of ${exactSize(bytes)} at byte ${position}, copy ${copy}, profile ${profile.name}`,
     `limits ${options.limitsName}: ${limitsLine(limits)}`,
+    ...deviceLine(request),
     ...ranges.map((range, i) => {
       const pages = `${range.pages} ${range.pages === 1 ? 'page' : 'pages'}`;
       const pieces = `${range.fragments} ${range.fragments === 1 ? 'fragment' : 'fragments'}`;
@@ -56,6 +75,13 @@ function head(explanation: Explanation, options: FormatOptions): string[] {
       return `memory ${i}: ${where}, ${pages} in ${pieces} (${how} frames)`;
     }),
   ];
+}
+
+function deviceLine({ controller, passthrough }: ExplainRequest): string[] {
+  if (controller === null) return [];
+  const { pointer, dma } = controller;
+  const how = passthrough === null ? 'through the queue' : 'as one command, past the queue';
+  return [`device: an NVMe controller, ${pointer.toUpperCase()}s, DMA ${dma}, ${how}`];
 }
 
 function limitsLine(limits: Limits): string {
@@ -128,6 +154,33 @@ class StepFormatter {
         const what = `bio ${bio} with all its parts: ${exactSize(bytes)}, ${statusText(status)}`;
         return this.#lines('end', what);
       }
+      default:
+        return this.#driver(event);
+    }
+  }
+
+  /** What the driver of a controller does, and the submitter of a command. */
+  #driver(event: DriverEvent): string[] {
+    switch (event.type) {
+      case 'meta': {
+        const [what, why] = metaText(event, this.#explanation.request.limits);
+        const lines = [...this.#lines('meta', what), ...wrap(`because ${why}`)];
+        return [...lines, ...this.#segments(event.segments)];
+      }
+      case 'scatter':
+        return [...this.#lines('scatter', scatterText(event)), ...this.#segments(event.segments)];
+      case 'dma': {
+        const what = dmaText(event, this.#explanation.request.controller);
+        return [...this.#lines('dma', what), ...this.#segments(event.ranges)];
+      }
+      case 'pointer': {
+        const rows = event.rows.map(pointerRowText);
+        return [...this.#lines('pointer', pointerText(event)), ...this.#columns(rows)];
+      }
+      case 'refuse':
+        return this.#lines('refuse', refuseText(event));
+      case 'unmap':
+        return this.#lines('unmap', unmapText(event));
     }
   }
 
@@ -161,24 +214,31 @@ class StepFormatter {
     const { request, op, bytes, sector, bios, segmentCount, segments } = event;
     const [bio = '?'] = bios;
     const pieces = count(segmentCount, 'segment');
-    const what = `request ${request} for bio ${bio}: ${op} ${onDevice(bytes, sector)}, ${pieces}`;
+    // Bios of a command never enter the queue, so nobody named them.
+    const whom = bio === '?' ? 'the command' : `bio ${bio}`;
+    const what = `request ${request} for ${whom}: ${op} ${onDevice(bytes, sector)}, ${pieces}`;
     const lines = this.#lines('request', what);
     return this.#listed.has(bio) ? lines : [...lines, ...this.#segments(segments)];
   }
 
   #segments(segments: readonly SegmentRecord[]): string[] {
+    const texts = segments.map(({ address, bytes }) => place(address, bytes));
+    return this.#columns(texts, hex(segments.at(-1)?.address ?? 0));
+  }
+
+  /** As many of `texts` as are shown, in columns; `last` names the last of the others. */
+  #columns(texts: readonly string[], last: string = texts.at(-1) ?? ''): string[] {
     const max = this.#segmentsMax;
-    const shown = segments.slice(0, max).map(({ address, bytes }) => place(address, bytes));
+    const shown = texts.slice(0, max);
     const lines: string[] = [];
     for (let i = 0; i < shown.length; i += SEGMENTS_PER_LINE) {
       const row = shown.slice(i, i + SEGMENTS_PER_LINE);
-      lines.push(`${INDENT}${row.map((text) => text.padEnd(SEGMENT_WIDTH)).join('')}`.trimEnd());
+      lines.push(
+        `${INDENT}${row.map((text) => text.padEnd(SEGMENT_WIDTH - 1)).join(' ')}`.trimEnd(),
+      );
     }
-    const more = segments.length - shown.length;
-    if (more > 0 && max > 0) {
-      const last = segments[segments.length - 1];
-      lines.push(`${INDENT}and ${more} more, the last at ${hex(last.address)}`);
-    }
+    const more = texts.length - shown.length;
+    if (more > 0 && max > 0) lines.push(`${INDENT}and ${more} more, the last at ${last}`);
     return lines;
   }
 }
@@ -207,10 +267,6 @@ function mergeText({ where, bio, request, bytes, segmentCount }: MergeEvent): st
   const side = where === 'front' ? 'start' : where === 'back' ? 'end' : 'ranges';
   const now = `now ${exactSize(bytes)}, ${count(segmentCount, 'segment')}`;
   return `bio ${bio} joins request ${request} at its ${side}: ${now}`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 /** What it came to. */

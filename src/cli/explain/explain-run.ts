@@ -1,10 +1,7 @@
-import { MIB, roundUp } from '../../base/units.ts';
+import { formatSize, MIB, roundUp } from '../../base/units.ts';
 import { BioOp } from '../../bio/bio-op.ts';
 import { BlockDevice } from '../../device/block-device.ts';
 import { Disk } from '../../device/disk.ts';
-import type { Engine } from '../../engine/contract.ts';
-import { openNullEngine } from '../../engine/memory/null-engine.ts';
-import { openRamEngine } from '../../engine/memory/ram-engine.ts';
 import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
@@ -14,7 +11,15 @@ import { Arena } from '../../memory/arena.ts';
 import type { TraceEvent } from '../../trace/event.ts';
 import { EventLog } from '../../trace/event-log.ts';
 import type { AddressRange } from '../arguments.ts';
-import { type PlacedRange, ProgramMemory } from './program-memory.ts';
+import { UsageError } from '../exit-code.ts';
+import {
+  type ControllerChoice,
+  controllerEngine,
+  type ExplainEngine,
+  memoryEngine,
+} from './explain-engine.ts';
+import { explainPassthrough } from './explain-passthrough.ts';
+import { overlap, type PlacedRange, ProgramMemory } from './program-memory.ts';
 
 export interface ExplainRequest {
   readonly op: 'read' | 'write';
@@ -25,6 +30,10 @@ export interface ExplainRequest {
   readonly profile: Profile;
   readonly copy: CopyPolicy;
   readonly isContiguous: boolean;
+  /** A simulated controller before the medium; null: the medium itself. */
+  readonly controller: ControllerChoice | null;
+  /** One NVMe command past the queue, to a controller, perhaps with metadata of the program. */
+  readonly passthrough: { readonly meta: AddressRange | null } | null;
 }
 
 /** What the run counted; bytes and pages of this transfer alone. */
@@ -63,28 +72,32 @@ const CHECKED_BYTES_MAX = 256 * MIB;
 export async function explain(request: ExplainRequest): Promise<Explanation> {
   const { ranges, limits, profile, position } = request;
   const total = ranges.reduce((sum, range) => sum + range.bytes, 0);
+  const sizeBytes = roundUp(position + total, limits.logical_block_size);
+  using target = openTarget(request, sizeBytes, !overlap(ranges));
+  const { engine, controller } = target;
   using arena = new Arena({ label: 'explain', maxBytes: 64 * MIB + 8 * total });
-  const memory = new ProgramMemory(arena, ranges, request.isContiguous);
-  const sizeBytes = roundUp(position + memory.bytes, limits.logical_block_size);
-  const isChecked = sizeBytes <= CHECKED_BYTES_MAX && !memory.overlaps;
+  const { meta = null } = request.passthrough ?? {};
+  const others = meta === null ? [] : [meta];
+  const memory = new ProgramMemory(arena, ranges, request.isContiguous, others);
+  const isChecked = sizeBytes <= CHECKED_BYTES_MAX && !overlap(ranges);
   const defer = (run: () => void): void => queueMicrotask(run);
-  const openEngine = isChecked ? openRamEngine : openNullEngine;
-  const engine: Engine = openEngine({ sizeBytes, limits, defer, target: 'the device' });
   const device = new BlockDevice({ engine, arena, profile, limits, defer });
+  const disk = new Disk(device);
   const pattern = patternOf(memory.bytes);
   const isWritten = isChecked && !limits.read_only;
   if (request.op === 'write') memory.fill(pattern);
-  else if (isWritten) await new Disk(device).write(pattern, { position });
+  else if (isWritten) await eachPart(pattern, position, (part, at) => disk.write(part, at));
   const before = snapshot(device);
   const log = new EventLog();
-  device.probe = log;
-  const ended = await transfer(device, memory, request);
-  device.probe = null;
-  const counts = countsSince(before, device, arena);
+  if (controller !== null) controller.probe = log;
+  const ended = await run(device, memory, request, log);
+  if (controller !== null) controller.probe = null;
+  const counts = { ...countsSince(before, device, arena), ...ended.counts };
+  const { events, result, refusal } = ended;
   let isDataRight: boolean | null = null;
-  if (isWritten && ended.result >= 0) {
-    const got = request.op === 'read' ? memory.contents() : await readBack(device, request, memory);
-    isDataRight = isEqual(got, pattern, ended.result);
+  if (isWritten && result >= 0) {
+    const got = request.op === 'read' ? memory.contents() : await readBack(disk, request, memory);
+    isDataRight = isEqual(got, pattern, result);
   }
   device.assertNothingOutstanding();
   await device.close();
@@ -92,11 +105,45 @@ export async function explain(request: ExplainRequest): Promise<Explanation> {
     request,
     ranges: memory.ranges,
     bytes: memory.bytes,
-    events: log.events,
-    ...ended,
+    events,
+    result,
+    refusal,
     isDataRight,
     counts,
   };
+}
+
+interface Ended {
+  readonly result: number;
+  readonly refusal: string | null;
+  readonly events: readonly TraceEvent[];
+  /** Past the queue nobody counts. */
+  readonly counts?: Pick<ExplainCounts, 'bios' | 'requests'>;
+}
+
+async function run(
+  device: BlockDevice,
+  memory: ProgramMemory,
+  request: ExplainRequest,
+  log: EventLog,
+): Promise<Ended> {
+  if (request.passthrough !== null) {
+    const { result, refusal, events, bios } = explainPassthrough(device, memory, request, log);
+    return { result, refusal, events, counts: { bios, requests: bios > 0 ? 1 : 0 } };
+  }
+  device.probe = log;
+  const ended = await transfer(device, memory, request);
+  device.probe = null;
+  return { ...ended, events: log.events };
+}
+
+function openTarget(request: ExplainRequest, sizeBytes: number, isApart: boolean): ExplainEngine {
+  const { controller, limits } = request;
+  const isKept = sizeBytes <= CHECKED_BYTES_MAX && isApart;
+  if (controller === null) return memoryEngine(sizeBytes, limits, isKept);
+  if (sizeBytes <= CHECKED_BYTES_MAX) return controllerEngine(sizeBytes, limits, controller);
+  const most = formatSize(CHECKED_BYTES_MAX);
+  throw new UsageError(`--controller: its disk has at most ${most}, so --offset is too large`);
 }
 
 function transfer(
@@ -121,13 +168,26 @@ function transfer(
 }
 
 async function readBack(
-  device: BlockDevice,
-  request: ExplainRequest,
+  disk: Disk,
+  { position }: ExplainRequest,
   memory: ProgramMemory,
 ): Promise<Uint8Array> {
   const buffer = new Uint8Array(memory.bytes);
-  await new Disk(device).read(buffer, { position: request.position });
+  await eachPart(buffer, position, (part, at) => disk.read(part, at));
   return buffer;
+}
+
+/** Bytes of a request that any device takes, however little bounce memory it has. */
+const PART_BYTES = 65536;
+
+async function eachPart(
+  bytes: Uint8Array,
+  position: number,
+  move: (part: Uint8Array, at: { readonly position: number }) => Promise<unknown>,
+): Promise<void> {
+  for (let done = 0; done < bytes.length; done += PART_BYTES) {
+    await move(bytes.subarray(done, done + PART_BYTES), { position: position + done });
+  }
 }
 
 /** No two blocks alike, so that a swapped one shows. */

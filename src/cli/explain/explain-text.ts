@@ -28,6 +28,11 @@ export function onDevice(bytes: number, sector: number): string {
   return `${exactSize(bytes)} at sector ${sector}`;
 }
 
+/** `3 pages`; `1 entry`, `2 entries` with a plural of its own. */
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number} ${number === 1 ? noun : plural}`;
+}
+
 export function statusText(status: number): string {
   return status === 0 ? 'no error' : `-${errnoName(status)}`;
 }
@@ -38,6 +43,7 @@ export function verdictText(event: MapEvent, request: ExplainRequest): [string, 
   const block = limits.logical_block_size;
   const why = reasonText(event, request);
   if (event.verdict === 'map') return ['the device gets the pages of the program itself', why];
+  if (event.reason === 'size') return ['nothing is sent, and no copy would be shorter', why];
   if (event.verdict === 'refuse') return ['nothing is sent, because no copy is allowed', why];
   const isPart = event.reason === 'offset' || event.reason === 'length';
   if (!isPart) return ['the device gets pages of the path, the bytes are copied', why];
@@ -58,6 +64,12 @@ function reasonText(event: MapEvent, request: ExplainRequest): string {
   const unit = limits.dma_alignment + 1;
   switch (event.reason) {
     case 'fits':
+      if (request.passthrough !== null) {
+        return (
+          `addresses and lengths are multiples of ${unit} (dma_alignment ` +
+          `${limits.dma_alignment}), and it is one request within all limits`
+        );
+      }
       return (
         `addresses and lengths are multiples of ${unit} (dma_alignment ${limits.dma_alignment}), ` +
         `position and length of ${block} (logical_block_size)`
@@ -80,15 +92,29 @@ function reasonText(event: MapEvent, request: ExplainRequest): string {
     }
     case 'reserve':
     case 'kernel':
-    case 'size':
+      return 'only a driver says so'; // The memory of `explain` is a program's.
     case 'ref-tags':
-      return 'only a passthrough request says so'; // A transfer of `explain` is none.
+      return 'ref tags become those of the device, and the metadata of the program stays as it is';
+    case 'size':
+      return `a command carries at most max_hw_sectors ${limits.max_hw_sectors}, copied or not`;
     case 'segments':
+      if (request.passthrough !== null) {
+        return (
+          `the memory is more than max_segments ${limits.max_segments} pieces, and a command is ` +
+          'never split'
+        );
+      }
       return (
         `max_segments ${limits.max_segments} of these pieces hold less than one block of ` +
         `${block} bytes, so no cut would help`
       );
     case 'gap':
+      if (request.passthrough !== null) {
+        return (
+          `a gap at virt_boundary_mask ${limits.virt_boundary_mask} would split it, and a ` +
+          'command is never split'
+        );
+      }
       return (
         `a gap at virt_boundary_mask ${limits.virt_boundary_mask} leaves less than one block of ` +
         `${block} bytes before it, so no cut would help`

@@ -27,10 +27,14 @@ export class ProgramMemory {
   readonly iovec: Iovec;
   readonly ranges: readonly PlacedRange[];
   readonly bytes: number;
-  /** Two ranges share bytes, so a read leaves in them what came last. */
-  readonly overlaps: boolean;
 
-  constructor(arena: Arena, ranges: readonly AddressRange[], isContiguous: boolean) {
+  /** `others`: memory that is there, but no part of the transfer. */
+  constructor(
+    arena: Arena,
+    ranges: readonly AddressRange[],
+    isContiguous: boolean,
+    others: readonly AddressRange[] = [],
+  ) {
     this.iovec = new Iovec(Math.min(Math.max(ranges.length, 1), 1024));
     const bases = ranges.map((range) => range.addr);
     const lens = ranges.map((range) => range.bytes);
@@ -38,11 +42,10 @@ export class ProgramMemory {
     if (bytes === -Errno.EFAULT) throw new UsageError('--iov: no program has such an address');
     if (bytes < 0) throw new UsageError('--iov: at most 1024 ranges');
     this.bytes = bytes;
-    const numbers = pageNumbers(ranges);
+    const numbers = pageNumbers([...ranges, ...others]);
     if (isContiguous) this.#placeRuns(arena, numbers);
     else this.#scatter(arena, numbers);
     this.ranges = ranges.map((range) => this.#place(range));
-    this.overlaps = overlap(ranges);
   }
 
   /** Page numbers that are neighbours become one run of frames, with a gap behind it. */
@@ -123,7 +126,8 @@ function pageNumbers(ranges: readonly AddressRange[]): number[] {
   return [...numbers].sort((a, b) => a - b);
 }
 
-function overlap(ranges: readonly AddressRange[]): boolean {
+/** Two ranges share bytes, so a read leaves in them what came last. */
+export function overlap(ranges: readonly AddressRange[]): boolean {
   const sorted = ranges.filter(({ bytes }) => bytes > 0).sort((a, b) => a.addr - b.addr);
   return sorted.some((range, i) => {
     const next = sorted[i + 1];

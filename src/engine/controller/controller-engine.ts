@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
+import { type Probe, ProbePoint } from '../../base/probe.ts';
 import { slotOf } from '../../base/slots.ts';
 import { PAGE_BYTES, SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
@@ -53,6 +54,8 @@ const CONTROLLER_LIMITS: LimitsInput = {
 /** A simulated disk behind DMA: driver, IOMMU or bounce buffers, controller, medium. */
 export class ControllerEngine implements Engine {
   readonly info: EngineInfo;
+  /** Hears of the three `COMMAND_` points. */
+  probe: Probe | null = null;
   readonly #limits: Limits;
   readonly #device: DmaDevice;
   readonly #store: RamStore;
@@ -144,6 +147,7 @@ export class ControllerEngine implements Engine {
     const slot = this.#free.pop();
     assert(slot !== undefined, 'controller: fewer slots than its depth');
     const result = slot.map(tag, request);
+    if (this.probe !== null) this.#probeMap(slot, request, result);
     if (result === 0) {
       if (room < slot.bytes) slot.shorten(room);
       this.#started.push(slot);
@@ -199,12 +203,32 @@ export class ControllerEngine implements Engine {
       this.#onCommand?.(slot);
       const status = this.#controller.execute(slot);
       const { tag } = slot;
+      if (this.probe !== null) this.#probeUnmap(slot, status);
       slot.unmap();
       this.#free.push(slot);
       const isDone = status === NvmeStatus.SUCCESS;
       this.#complete(tag, isDone ? 0 : -Errno.EIO, isDone ? this.#controller.bytesDone : 0);
     }
     this.#started.length = 0;
+  }
+
+  #probeMap(slot: CommandSlot, request: Request, result: number): void {
+    const { probe } = this;
+    const { traceId, bytes } = request;
+    const { list, dma } = slot;
+    if (result === 0) {
+      probe?.hit(ProbePoint.COMMAND_MAP, traceId, slot, list.nents, dma.count, dma.bounces);
+    } else {
+      const device = this.#device;
+      probe?.hit(ProbePoint.COMMAND_REFUSE, traceId, device, result, device.reason, bytes);
+    }
+  }
+
+  #probeUnmap(slot: CommandSlot, status: NvmeStatus): void {
+    const { request, dma } = slot;
+    const { bytesDone } = this.#controller;
+    const traceId = request === null ? 0 : request.traceId;
+    this.probe?.hit(ProbePoint.COMMAND_UNMAP, traceId, slot, status, bytesDone, dma.bounces);
   }
 
   #complete(tag: number, status: number, bytesDone: number): void {

@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.ts';
+import { type Probe, ProbePoint } from '../../base/probe.ts';
 import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import { BioOp } from '../../bio/bio-op.ts';
 import type { BioChain } from '../../map/passthrough/bio-chain.ts';
@@ -16,6 +17,7 @@ export function issueChain(
   table: RequestTable,
   chain: BioChain,
   sector: number,
+  probe: Probe | null = null,
 ): number {
   const { bio, bioTail } = chain;
   assert(bio !== null && bioTail !== null, 'passthrough: a command without memory');
@@ -31,8 +33,11 @@ export function issueChain(
   request.sector = sector;
   request.inFlight = true;
   one[0] = tag;
+  const { traceId, op, sectors } = request;
+  if (probe !== null) probe.hit(ProbePoint.GET_REQUEST, traceId, request, op, sector, sectors);
   if (engine.submit(one, 0, 1) === 1) {
     startChain(chain);
+    if (probe !== null) probe.hit(ProbePoint.ISSUE, traceId, request, op, sector, sectors);
     return tag;
   }
   request.inFlight = false;
@@ -43,10 +48,20 @@ export function issueChain(
 const one = new Uint32Array(1);
 
 /** `tag` was reaped: ends the bios of its chain. Bytes transferred, or a negative errno. */
-export function endIssued(table: RequestTable, chain: BioChain, tag: number): number {
+export function endIssued(
+  table: RequestTable,
+  chain: BioChain,
+  tag: number,
+  probe: Probe | null = null,
+): number {
   const status = table.status[slotOf(tag)];
   const bytesDone = table.bytesDone[slotOf(tag)];
-  table.get(tag).inFlight = false;
+  const request = table.get(tag);
+  request.inFlight = false;
+  if (probe !== null) {
+    const { traceId, sector } = request;
+    probe.hit(ProbePoint.COMPLETE, traceId, request, status, sector, bytesDone);
+  }
   table.release(tag);
   endChain(chain, status, bytesDone);
   return status < 0 ? status : bytesDone;
