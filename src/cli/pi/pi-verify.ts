@@ -130,11 +130,8 @@ class VerifyJob {
       return unitsOf(this.#image, interval + metadata_size, 'an interval with its record');
     }
     const blocks = unitsOf(this.#image, interval, 'an interval');
-    if (this.#meta.size >= blocks * metadata_size) return blocks;
-    const reason =
-      `${blocks} blocks need ${blocks * metadata_size} bytes of metadata, ` +
-      `there are ${this.#meta.size}`;
-    throw new BlockError('EINVAL', { reason, device: this.#meta.target });
+    requireSize(this.#meta, blocks, metadata_size);
+    return blocks;
   }
 
   async #turn({ first, count }: PiChunk, { data, records }: PiSlot): Promise<void> {
@@ -180,4 +177,18 @@ class VerifyJob {
     this.#faults.sort((a, b) => a.block - b.block);
     this.#faults.length = this.#flags.list;
   }
+}
+
+/**
+ * Records of another image, interval or format would read as damage of every block. A device may be
+ * larger than what it holds; a file has just the size that `generate` gave it.
+ */
+function requireSize(meta: Disk, blocks: number, recordBytes: number): void {
+  const bytes = blocks * recordBytes;
+  const mayBeLarger = meta.device.engine.info.fixedSize;
+  if (meta.size === bytes || (mayBeLarger && meta.size > bytes)) return;
+  const most = meta.size > bytes ? ': they belong to another image, interval or format' : '';
+  const need = blocks === 1 ? '1 block needs' : `${blocks} blocks need`;
+  const reason = `${need} ${bytes} bytes of metadata, there are ${meta.size}${most}`;
+  throw new BlockError('EINVAL', { reason, device: meta.target });
 }

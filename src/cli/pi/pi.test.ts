@@ -211,6 +211,8 @@ test('what does not go together is bad usage, what is not there is a failure', a
     [['generate', image, image], /the same file/],
     [['generate', image, meta, '--interval', '4096'], /1024 bytes are no multiple of 4096/],
     [['verify', image, meta, '--format', 'crc64'], /need 32 bytes of metadata, there are 16/],
+    [['verify', image, meta, '--interval', '1024'], /1 block needs 8 .* are 16: they belong to an/],
+    [['verify', image, 'ram:4K'], /2 of 2 blocks/], // A device may be larger than its records.
     [['generate', image, 'ram:4K', '--metadata-size', '4096'], /ENOSPC/],
   ];
   for (const [args, words] of failures) {
