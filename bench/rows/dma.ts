@@ -3,16 +3,17 @@
 // own, with what it leaves on the heap.
 
 import { DMA_CASES, measureDma, SEGMENT_COUNTS } from '../../src/dma/dma.bench.ts';
-import { printRow, type Row } from '../row.ts';
+import { IS_QUICK, printRow, type Row } from '../row.ts';
 import { summarize } from '../stats.ts';
 
 /** Millions of requests a second with one segment, and of segments with more. */
 const REQUESTS_TARGET = 1;
 const SEGMENTS_TARGET = 10;
+const ROUNDS = IS_QUICK ? 8 : 31;
 
 for (const name of DMA_CASES) {
   for (const segments of SEGMENT_COUNTS) {
-    const { rounds, bytesPerRequest } = measureDma(name, segments);
+    const { rounds, bytesPerRequest } = measureDma(name, segments, ROUNDS);
     // The first rounds train the compiler.
     const ours = summarize(rounds.slice(5).map((ns) => (segments * 1000) / ns));
     const row: Row = {

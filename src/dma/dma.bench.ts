@@ -120,13 +120,13 @@ export interface DmaFigure {
   readonly bytesPerRequest: number;
 }
 
-function measure(name: string, segments: number): DmaFigure {
+function measure(name: string, segments: number, roundCount = ROUNDS): DmaFigure {
   const call = CASES[name]?.(segments);
   if (call === undefined) throw new Error(`bench: no case '${name}'`);
   const calls = Math.ceil(40_000 / segments);
   const rounds: number[] = [];
   const bytes: number[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < roundCount; round++) {
     globalThis.gc?.();
     // Twice, the first time without a call: what the measuring itself allocates is not counted.
     const own = heapGrowth(call, 0);
@@ -136,7 +136,7 @@ function measure(name: string, segments: number): DmaFigure {
     bytes.push(grown - own);
   }
   bytes.sort((a, b) => a - b);
-  return { name, segments, rounds, bytesPerRequest: (bytes[ROUNDS >> 1] ?? 0) / calls };
+  return { name, segments, rounds, bytesPerRequest: (bytes[roundCount >> 1] ?? 0) / calls };
 }
 
 /** Bytes on the heap that `calls` calls leave. */
@@ -147,8 +147,9 @@ function heapGrowth(call: () => void, calls: number): number {
 }
 
 /** One case, in a process of its own. */
-export function measureDma(name: string, segments: number): DmaFigure {
-  const args = ['--expose-gc', import.meta.filename, name, String(segments), '--json'];
+export function measureDma(name: string, segments: number, rounds = ROUNDS): DmaFigure {
+  const numbers = [String(segments), String(rounds)];
+  const args = ['--expose-gc', import.meta.filename, name, ...numbers, '--json'];
   const run = spawnSync(execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   if (run.status !== 0) throw new Error(`bench: '${name}' failed`);
   return JSON.parse(run.stdout) as DmaFigure;
@@ -156,7 +157,7 @@ export function measureDma(name: string, segments: number): DmaFigure {
 
 function print({ name, segments, rounds, bytesPerRequest }: DmaFigure): void {
   const sorted = [...rounds].sort((a, b) => a - b);
-  const [least = 0, middle = 0] = [sorted[0], sorted[ROUNDS >> 1]];
+  const [least = 0, middle = 0] = [sorted[0], sorted[sorted.length >> 1]];
   const columns = [least, middle, least / segments, bytesPerRequest].map((value) =>
     value.toFixed(1).padStart(9),
   );
@@ -164,9 +165,9 @@ function print({ name, segments, rounds, bytesPerRequest }: DmaFigure): void {
 }
 
 if (import.meta.main) {
-  const [, , wanted, count] = argv;
+  const [, , wanted, count, rounds = String(ROUNDS)] = argv;
   if (wanted !== undefined && count !== undefined) {
-    const figure = measure(wanted, Number(count));
+    const figure = measure(wanted, Number(count), Number(rounds) || ROUNDS);
     if (argv.includes('--json')) console.log(JSON.stringify(figure));
     else print(figure);
   } else {
