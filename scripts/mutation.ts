@@ -114,7 +114,10 @@ async function mutate(
   const onFate = (mutant: Mutant, fate: Fate): void => {
     fates.set(mutant, fate);
     if (fates.size % PROGRESS_STEP !== 0) return;
-    process.stderr.write(`${folder}: ${fates.size} of ${mutants.length} changes\n`);
+    const { detected } = new FolderScore(folder, fates);
+    process.stderr.write(
+      `${folder}: ${detected} of ${fates.size} noticed, ${mutants.length} in all\n`,
+    );
   };
   await runMutants({ sandbox, mutants, sources: files, testFiles, workers, runs, onFate });
   return new FolderScore(folder, fates);
