@@ -12,7 +12,7 @@ import { copyRowsMax } from '../../src/map/passthrough/copy-bio.ts';
 import { RequestMemory } from '../../src/map/passthrough/request-memory.ts';
 import { MapReason } from '../../src/map/verdict.ts';
 import { Arena } from '../../src/memory/arena.ts';
-import { copyIn } from '../../src/memory/copy.ts';
+import { copyIn, zeroPages } from '../../src/memory/copy.ts';
 import { HoldKind } from '../../src/memory/holds.ts';
 import {
   biosOf,
@@ -188,6 +188,18 @@ describe('copies that cannot be', () => {
         for (const frame of frames) rig.own.putFolio(frame);
       }
     }
+    // A page that was absent when it was copied, and is there when it is asked for why.
+    using late = new PassthroughRig();
+    const space = new FaultSpace();
+    const late0 = late.own.getFolio(0);
+    let looks = 0;
+    space.onFault = () => {
+      if (++looks === 2) space.map(0x10000, { frame: late0 });
+    };
+    const twice = late.iter(WRITE, [[0x10001, 512]], space);
+    assert.equal(late.map(chainOf(WRITE), twice), -Errno.EFAULT);
+    assert.equal(looks, 2);
+    late.own.putFolio(late0);
     // Where nothing is pinned at the call, memory that is gone is found by the copy in.
     using rig = new PassthroughRig({ profile: LINUX_6_12 });
     const page = rig.own.getFolio(1);
@@ -263,6 +275,9 @@ describe('copies that cannot be', () => {
     once(READ, rig.iter(READ, [[addr, 4096]]), null);
     assert.notDeepEqual(before, pattern(1000, 4));
     assert.deepEqual(rig.read(addr, 1000), pattern(1000, 4));
+    zeroPages(buffer.page, 0, PAGE_BYTES);
+    once(READ, viewOf(READ), null); // Its rows of pins are of the past.
+    assert.deepEqual(Uint8Array.from(buffer.bytes.subarray(0, 1000)), pattern(1000, 4));
     rig.own.putFolio(page);
     buffer.release();
     arena.assertNothingOutstanding();

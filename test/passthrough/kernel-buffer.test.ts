@@ -5,6 +5,7 @@ import { PAGE_BYTES } from '../../src/base/units.ts';
 import { BioState, endBio } from '../../src/bio/bio.ts';
 import { BioOp } from '../../src/bio/bio-op.ts';
 import { LINUX_6_12, PROFILES } from '../../src/limits/profile.ts';
+import { endChain, startChain } from '../../src/map/passthrough/end-chain.ts';
 import { type KernelBuffer, mapKernel } from '../../src/map/passthrough/kernel-buffer.ts';
 import { MapReason, Verdict } from '../../src/map/verdict.ts';
 import { ARENA_SPACE, MappedSpace } from '../../src/memory/address-space.ts';
@@ -174,6 +175,23 @@ test('max_hw_sectors is the bound under every profile, to the byte', () => {
     end(chain);
     rig.own.putFolio(page);
   }
+});
+
+test('behind memory of a program only its own bios end themselves', () => {
+  using rig = new PassthroughRig();
+  const page = rig.own.getFolio(0);
+  const chain = chainOf(WRITE);
+  assert.equal(rig.map(chain, rig.iter(WRITE, [[rig.scattered(1), 512]])), 0);
+  assert.equal(mapKernel(chain, linear(page, 0, 512), rig.context), 0);
+  const [ofUser, ofDriver] = biosOf(chain);
+  assert.deepEqual([ofUser?.endIo, ofUser?.owner], [null, null]);
+  assert.notEqual(ofDriver?.endIo, null);
+  startChain(chain);
+  endChain(chain, 0, 1024);
+  assert.equal(rig.context.bios.busyCount, 1);
+  if (ofUser !== undefined) ofUser.next = null; // The other is gone.
+  rig.unmap(chain, 512);
+  rig.own.putFolio(page);
 });
 
 test('how much of the start of a bio is done is what its iterator has left behind', () => {

@@ -144,6 +144,18 @@ describe('what SG_IO makes of a header', () => {
     }
   });
 
+  test('a command that does not ask for the reserve gets other pages while it is taken', () => {
+    using rig = new PassthroughRig();
+    using file = new OpenFileReserve(rig.own, 4096, 8);
+    const addr = rig.scattered(1);
+    const commands = [new SgCommand(rig.context, file), new SgCommand(rig.context, file)];
+    for (const command of commands) {
+      const buffer = bufferOf(rig, [[addr, 512]], false);
+      assert.equal(command.start({ direction: TO_DEVICE, buffer, address: addr }), 0);
+    }
+    for (const command of commands) command.finish(0);
+  });
+
   test('direct is what the last command was, not the one before', () => {
     using rig = new PassthroughRig();
     using file = new OpenFileReserve(rig.own, 4096, 8);
@@ -198,6 +210,10 @@ describe('what an NVMe command makes of its metadata', () => {
     const meta = { space: rig.space, addr: 2 ** 60, bytes: 64 };
     assert.equal(command.start(READ, data, meta), -Errno.EFAULT);
     assert.deepEqual([command.chain.bio, rig.pins], [null, 0]);
+    const absent = bufferOf(rig, [[2 ** 40, 512]], false);
+    const found = { ...meta, addr: rig.scattered(1) };
+    assert.equal(command.start(READ, absent, found), -Errno.EFAULT, 'the data comes first');
+    assert.deepEqual([command.meta.isAttached, rig.pins], [false, 0]);
   });
 });
 
@@ -228,6 +244,20 @@ describe('a request that does not fit', () => {
     assert.deepEqual([result, rig.outcome.reason], [-Errno.EINVAL, MapReason.SIZE]);
     for (const page of taken) rig.own.putFolio(page);
     rig.unmap(chain, 0);
+  });
+
+  test('pages of a driver need no plan of own ones', () => {
+    // Own chunks would be 4,608 and 5,000 bytes, for the padding; these are 5,000 and 4,700.
+    const limits = { max_segments: 2, max_segment_size: 5000, dma_pad_mask: 511 };
+    using rig = new PassthroughRig({ limits });
+    const memory = new RequestMemory(Uint32Array.of(rig.own.getFolio(2)), 2);
+    const iter = rig.iter(WRITE, [[rig.scattered(3), 9700]]);
+    assert.equal(rig.map(chainOf(WRITE), iter, { copy: 'always' }), -Errno.EINVAL);
+    const chain = chainOf(WRITE);
+    assert.equal(rig.map(chain, iter, { memory }), 0);
+    assert.equal(chain.segments, 2);
+    rig.unmap(chain, 0);
+    rig.own.putFolio(memory.pageAt(0));
   });
 
   test('a boundary above the page: a row is judged from a page on it', () => {
@@ -282,7 +312,9 @@ describe('memory is short', () => {
       const copy = 'always';
       assert.equal(rig.map(first, rig.iter(WRITE, [[addr, 3 * PAGE_BYTES]]), { copy }), 0);
       const iter = rig.iter(WRITE, [[addr, 3 * PAGE_BYTES]]);
+      const { acquiredCount } = rig.context.bios;
       assert.equal(rig.map(chainOf(WRITE), iter, { copy }), result);
+      assert.equal(rig.context.bios.acquiredCount, acquiredCount + 1, 'no bio without a page');
       assert.equal(iter.count, 3 * PAGE_BYTES);
       // What no memory helps is told as it is, whoever else has some.
       const none = rig.iter(WRITE, [[addr, 512]]);

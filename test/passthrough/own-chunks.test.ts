@@ -106,6 +106,8 @@ describe('chunks', () => {
     assert.deepEqual(filled(68 * KIB, 8, edged, 10).asked, [4, 2], 'the last starts on it');
     assert.deepEqual(filled(4 * KIB, 8, edged, 10).asked, [0]);
     assert.deepEqual(filled(4 * KIB, 8, edged, 0).result, 0);
+    const full = { virt_boundary_mask: 8191, max_segment_size: 4096 };
+    assert.deepEqual(filled(4 * KIB, 8, full, 10).asked, [0], 'as large as a segment may be');
     assert.equal(filled(20 * KIB, 8, edged, 1).result, -Errno.ENOMEM);
     assert.deepEqual(filled(20 * KIB, 8, edged, 2).asked, [3, 2, 2]);
   });

@@ -6,7 +6,7 @@ import { type Bio, BioState } from '../../src/bio/bio.ts';
 import { BioOp } from '../../src/bio/bio-op.ts';
 import { BvecTable } from '../../src/bvec/bvec-table.ts';
 import { IovIter, IterDirection } from '../../src/iter/iov-iter.ts';
-import { LINUX_6_12 } from '../../src/limits/profile.ts';
+import { LINUX_6_12, PROFILES } from '../../src/limits/profile.ts';
 import { RequestMemory } from '../../src/map/passthrough/request-memory.ts';
 import { unmapUser } from '../../src/map/passthrough/unmap-user.ts';
 import { Arena } from '../../src/memory/arena.ts';
@@ -274,6 +274,44 @@ test('null-mapped: no memory of the task is asked for, so none is missed', () =>
   endRequest(chain);
   assert.equal(rig.unmap(chain, 4096, false), 0);
   rig.own.putFolio(page);
+});
+
+describe('a request that fails in its second bio', () => {
+  test('leaves the memory of the first as it was, and clean, under every profile', () => {
+    for (const of of PROFILES) {
+      for (const copy of ['auto', 'always'] as const) {
+        using rig = new PassthroughRig({ profile: of, limits: large, ownPages: 560 });
+        using _odd = rig.fragment(1); // 280 pages are left, of 300.
+        const addr = rig.scattered(300);
+        const before = rig.fill(addr, 300 * PAGE_BYTES, 1);
+        if (copy === 'auto') rig.space.munmap(addr + 299 * PAGE_BYTES, PAGE_BYTES);
+        const chain = chainOf(READ);
+        const iter = rig.iter(READ, [[addr, 300 * PAGE_BYTES]]);
+        const result = copy === 'auto' ? -Errno.EFAULT : -Errno.ENOMEM;
+        assert.equal(rig.map(chain, iter, { copy }), result);
+        assert.ok(!isDirty(rig.frameAt(addr)));
+        const seen = Buffer.from(rig.read(addr, 299 * PAGE_BYTES));
+        assert.deepEqual(seen, Buffer.from(before.subarray(0, seen.length)));
+      }
+    }
+  });
+});
+
+test('a context knows what is not back yet', () => {
+  for (const copy of ['auto', 'always'] as const) {
+    using rig = new PassthroughRig();
+    const { context } = rig;
+    const chain = chainOf(READ);
+    assert.equal(rig.map(chain, rig.iter(READ, [[rig.scattered(1), 512]]), { copy }), 0);
+    assert.throws(() => context.assertNothingOutstanding(), /passthrough/);
+    rig.unmap(chain, 0);
+    context.assertNothingOutstanding();
+    const record = context.acquireCopy();
+    assert.throws(() => context.assertNothingOutstanding(), /not unmapped/);
+    context.releaseCopy(record);
+    assert.throws(() => context.releaseCopy(record), /released twice/);
+    context.acquireCopy();
+  }
 });
 
 test('what a device still has cannot be unmapped', () => {

@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.ts';
 import { PAGE_BYTES, SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { boundaryLeft, gapBetween } from '../../bvec/contiguity.ts';
@@ -22,13 +23,14 @@ export function addLimited(
   limits: Limits,
   rules: PassthroughRules,
 ): boolean {
+  assert(offset + len <= PAGE_BYTES, 'limited: a piece of more than its page');
   if (isTooLong(bio.size + len, limits, rules)) return false;
   const { table } = bio;
   const last = bio.first + bio.vcnt - 1;
   if (bio.vcnt > 0) {
     const isSameSegment = staysInSegment(bio, last, len, limits);
     if (isSameSegment && rowJoins(table, last, page, offset, hold)) {
-      if (offset % PAGE_BYTES !== 0) releaseHold(hold, page + Math.floor(offset / PAGE_BYTES), 1);
+      if (offset !== 0) releaseHold(hold, page, 1);
       table.len[last] += len;
       bio.size += len;
       return true;

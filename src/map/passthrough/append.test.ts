@@ -193,6 +193,9 @@ describe('a gap between two bios', () => {
       const clone = clonedBioOf([[16, 0, 8192]]);
       clone.advance(512); // Its offset is that of the row and what is behind.
       assert.equal(append([clone, bioOf([[32, 0, 4096]])], paged, rules).reason, GAP);
+      const onIt = clonedBioOf([[16, 512, 7680]]);
+      onIt.advance(3584);
+      assert.equal(append([onIt, bioOf([[32, 0, 4096]])], paged, rules).reason, FITS);
     }
   });
 

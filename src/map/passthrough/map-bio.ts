@@ -4,8 +4,8 @@ import type { Bio } from '../../bio/bio.ts';
 import { gatherBio } from '../../bio/gather.ts';
 import { BvecTable } from '../../bvec/bvec-table.ts';
 import { type IovIter, IterKind } from '../../iter/iov-iter.ts';
-import { type ExtractOptions, extract } from '../../iter/iter-extract.ts';
-import { HoldKind, releaseHold } from '../../memory/holds.ts';
+import { EXTRACT_ALL, type ExtractOptions, extract } from '../../iter/iter-extract.ts';
+import { type HoldKind, releaseHold } from '../../memory/holds.ts';
 import { alignRowBases } from '../bio-rows.ts';
 import { MapReason } from '../verdict.ts';
 import { addLimited } from './add-limited.ts';
@@ -30,12 +30,7 @@ export function baseRows(bio: Bio, context: PassthroughContext): MapReason {
   return isBased ? MapReason.FITS : MapReason.GAP;
 }
 
-const ONE_PAGE: ExtractOptions = Object.freeze({
-  crossSegments: false,
-  pagesMax: 1,
-  base: 'page',
-  hold: HoldKind.PINNED,
-});
+const ONE_PAGE: ExtractOptions = Object.freeze({ ...EXTRACT_ALL, pagesMax: 1 });
 const onePage = new BvecTable(1);
 
 /** Page by page, and no page that a limit stands against: the rest is another bio. */
