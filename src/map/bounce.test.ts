@@ -60,6 +60,35 @@ describe('own pages', () => {
     );
   });
 
+  test('a fragmented arena gives smaller folios, down to the boundary and as many as rows', () => {
+    for (const [virt_boundary_mask, bytes, lens] of [
+      [0, 65536, [16384, 16384, 16384, 16384]],
+      [0, 20000, [16384, 3616]],
+      [16383, 65536, [16384, 16384, 16384, 16384]],
+      [32767, 65536, []],
+    ] as const) {
+      using arena = new Arena({ maxBytes: 512 * 4096, places: false });
+      const pool = new BioPool({ bios: 1, rows: 64 });
+      // Every eighth page is taken, so no folio has more than four.
+      const odd = Array.from({ length: 64 }, (_, i) => i * 8);
+      for (const frame of odd) assert.ok(arena.claimFolio(frame, 0));
+      const bio = pool.acquire(BioOp.WRITE, 0, 4);
+      assert.ok(bio !== null);
+      assert.equal(bio.maxVecs, 4);
+      const limits = validateLimits({ virt_boundary_mask, max_segment_size: 65536 });
+      const got = lens.reduce((sum: number, len) => sum + len, 0);
+      assert.equal(fillBounce(bio, bytes, limits, arena), got);
+      assert.deepEqual([...bio.table.len.subarray(bio.first, bio.first + bio.vcnt)], lens);
+      freeBounce(bio, arena);
+      // More bytes than four rows have: the rest is another bio.
+      assert.equal(fillBounce(bio, 2 ** 20, limits, arena), lens.length === 0 ? 0 : 65536);
+      freeBounce(bio, arena);
+      pool.release(bio);
+      for (const frame of odd) arena.putFolio(arena.region.firstPage + frame);
+      arena.assertNothingOutstanding();
+    }
+  });
+
   test('orders: 4096 is 0, 4097 is 1', () => {
     assert.deepEqual([1, 4096, 4097, 8192, 65536].map(orderFor), [0, 0, 1, 1, 4]);
     const orderOf = (max_segment_size: number): number =>

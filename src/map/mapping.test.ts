@@ -37,6 +37,22 @@ describe('mapped', () => {
     }
   });
 
+  test('a piece takes what it was asked for: the rest is for the next', () => {
+    using rig = new MappingRig(0);
+    using buffer = arena.alloc(4096);
+    assert.equal(rig.startViews(BioOp.READ, [buffer.bytes]), 0);
+    const pieces = [new Piece(), new Piece()] as const;
+    const bios = [rig.bio(pieces[0], 1024), rig.bio(pieces[1], 3072)] as const;
+    assert.equal(rig.mapping.fill(bios[0], pieces[0]), 0);
+    assert.deepEqual([bios[0].size, pieces[0].bytes, rig.mapping.iter.count], [1024, 1024, 3072]);
+    pieces[1].start = 1024;
+    assert.equal(rig.mapping.fill(bios[1], pieces[1]), 0);
+    assert.deepEqual([bios[1].size, rig.mapping.iter.count], [3072, 0]);
+    rig.end(bios[0], pieces[0]);
+    rig.end(bios[1], pieces[1]);
+    assert.equal(rig.mapping.finish(), 4096);
+  });
+
   test('H11: a failed read makes nothing dirty', () => {
     using rig = new MappingRig(0);
     using buffer = arena.alloc(4096);

@@ -177,6 +177,24 @@ describe('own pages when memory is short', () => {
     from.assertNothingOutstanding();
   });
 
+  test('exactly one block of the arena is enough: the reserve stays for who has none', () => {
+    using from = small();
+    const context = contextOf({ logical_block_size: 16384, max_segment_size: 4096 }, from);
+    const taken = crowd(from, 4);
+    using rows = new Rows([]);
+    const piece = new Piece();
+    piece.bytes = 65536;
+    assert.equal(takeOwnPages(context, rows.bio, piece), 16384);
+    assert.deepEqual(
+      [rows.bio.vcnt, piece.usesReserve, context.reserve.isTaken],
+      [4, false, false],
+    );
+    freeOwnPages(context, rows.bio, piece);
+    for (const page of taken) from.putFolio(page);
+    context.reserve.release();
+    from.assertNothingOutstanding();
+  });
+
   test('less than a block: one bio has the reserve, the next has nothing', () => {
     using from = small();
     const context = contextOf({ logical_block_size: 16384, max_segment_size: 4096 }, from);

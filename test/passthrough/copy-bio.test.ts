@@ -130,7 +130,7 @@ describe('counters', () => {
     assert.equal(counters.bytesMapped, 0);
   });
 
-  test('both ways counts both; pages of a driver are nobody’s own', () => {
+  test('both ways counts both; those of a driver are not own', () => {
     using rig = new PassthroughRig();
     const { counters } = rig.context;
     const page = rig.own.getFolio(0);

@@ -204,6 +204,19 @@ describe('bytes of a bio', () => {
     }
   });
 
+  test('end with its rows: what is behind them belongs to the next', () => {
+    using rig = new PassthroughRig({ limits: large });
+    const addr = rig.scattered(300);
+    const chain = chainOf(READ);
+    assert.equal(rig.map(chain, rig.iter(READ, [[addr, 300 * PAGE_BYTES]])), 0);
+    assert.equal(biosOf(chain).length, 2);
+    endRequest(chain);
+    assert.equal(rig.unmap(chain, 256 * PAGE_BYTES + 100), 0);
+    const dirty = [255, 256, 257].map((i) => isDirty(rig.frameAt(addr + i * PAGE_BYTES)));
+    assert.deepEqual(dirty, [true, true, false]);
+    assert.equal(rig.context.counters.bytesMapped, 256 * PAGE_BYTES + 100);
+  });
+
   test('rows of a list: only the part that the bio has, and its owner keeps their pins', () => {
     using rig = new PassthroughRig();
     const pages = [0, 1, 2, 3].map(() => rig.users.getFolio(0));
