@@ -16,6 +16,7 @@ import {
   Verdict,
 } from './for-each-page.ts';
 import { IovIter, IterDirection, IterKind } from './iov-iter.ts';
+import { Iovec } from './iovec.ts';
 import { everyCase, IterWorld, RUNS } from './iter-cases.fuzz.ts';
 import { holdOf } from './iter-extract.ts';
 
@@ -185,6 +186,34 @@ test('H7: what a walk took for its batch is given back when gathering fails', ()
     assert.equal(scratchRowsUsed(), 0);
   }
   putAll(pages);
+});
+
+test('memory that its owner released: what lies before it is seen, then -EFAULT', () => {
+  for (const hold of [HoldKind.PINNED, HoldKind.REFERENCED] as const) {
+    for (const folioRuns of [false, true]) {
+      const live = arena.alloc(2 * PAGE_BYTES);
+      const gone = arena.alloc(PAGE_BYTES);
+      const iovec = new Iovec(2);
+      iovec.importViews([live.bytes.subarray(100), gone.bytes]);
+      const iter = new IovIter();
+      iter.initBytes(IterDirection.DEST, iovec);
+      gone.release();
+      const seen: number[] = [];
+      const note = (_page: number, _offset: number, len: number): number => {
+        seen.push(len);
+        return Verdict.DROP;
+      };
+      const options = { ...EACH_PAGE_PINNED, hold, folioRuns };
+      const result = new ForEachPageResult();
+      forEachPage(iter, 2 ** 31, note, null, options, result);
+      const before = 2 * PAGE_BYTES - 100;
+      assert.deepEqual(seen, folioRuns ? [before] : [PAGE_BYTES - 100, PAGE_BYTES]);
+      assert.deepEqual([result.bytes, result.error], [before, -Errno.EFAULT]);
+      assert.deepEqual([iter.count, pinCount(live.page)], [PAGE_BYTES, 0]);
+      live.release();
+      arena.assertNothingOutstanding();
+    }
+  }
 });
 
 test('an error of the callback in the middle of a batch lets the rest of the batch go', () => {

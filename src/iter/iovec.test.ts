@@ -44,6 +44,9 @@ test('a range outside the address space is EFAULT', () => {
   const start = ADDRESS_END - MAX_RW_COUNT;
   assert.equal(iovec.importRanges([0, start], [1, MAX_RW_COUNT + 1], 2), -Errno.EFAULT);
   assert.equal(iovec.importRange(start, MAX_RW_COUNT + 1), MAX_RW_COUNT);
+  // A list of one is a range, as Linux takes it: clipped first.
+  assert.equal(iovec.importRanges([start], [MAX_RW_COUNT + 1], 1), MAX_RW_COUNT);
+  assert.equal(iovec.importRanges([-4096], [8192], 1), -Errno.EFAULT);
 });
 
 test('a space may end earlier: every range is checked against its own end', () => {

@@ -140,6 +140,51 @@ test('zeros obey the same rules', () => {
   );
 });
 
+test('one array behind the other, of both kinds: every byte at its place', () => {
+  // 3 bytes outside, none, 4 of the arena, 5 outside, 2 outside: from byte 1 on, 12 of 13.
+  const inArena = bounce.alloc(PAGE_BYTES);
+  const views = [3, 0, 4, 5, 2].map((bytes, i) =>
+    i === 2 ? inArena.bytes.subarray(100, 100 + bytes) : new Uint8Array(bytes),
+  );
+  const iovec = new Iovec(views.length);
+  iovec.importViews(views);
+  const iterOf = (direction: IterDirection): IovIter => {
+    const iter = new IovIter();
+    iter.initBytes(direction, iovec);
+    iter.advance(1);
+    return iter;
+  };
+  const bytesOf = (): number[] => views.flatMap((view) => [...view]);
+  const fill = (value: (at: number) => number): void => {
+    let at = 0;
+    for (const view of views) for (let i = 0; i < view.length; i++) view[i] = value(at++);
+  };
+  const numbers = Uint8Array.from({ length: 32 }, (_, i) => 100 + i);
+  buffer.bytes.set(numbers);
+  const toIter: Record<string, (iter: IovIter) => number> = {
+    frames: (iter) => copyToIter(iter, buffer.page, 7, 12),
+    array: (iter) => copyBytesToIter(iter, numbers, 7, 12),
+  };
+  for (const copy of Object.values(toIter)) {
+    fill(() => 1);
+    const iter = iterOf(DEST);
+    assert.deepEqual([copy(iter), iter.count], [12, 1]);
+    assert.deepEqual(bytesOf(), [1, ...numbers.subarray(7, 19), 1]);
+  }
+  fill(() => 1);
+  assert.equal(zeroIter(iterOf(DEST), 12), 12);
+  assert.deepEqual(bytesOf(), [1, ...new Uint8Array(12), 1]);
+  fill((at) => 10 + at);
+  const expected = [0, 0, ...Array.from({ length: 12 }, (_, i) => 11 + i), 0, 0];
+  const out = new Uint8Array(16);
+  assert.equal(copyBytesFromIter(iterOf(SOURCE), out, 2, 12), 12);
+  assert.deepEqual([...out], expected);
+  buffer.bytes.fill(0, 0, 16);
+  assert.equal(copyFromIter(iterOf(SOURCE), buffer.page, 2, 12), 12);
+  assert.deepEqual([...buffer.bytes.subarray(0, 16)], expected);
+  inArena.release();
+});
+
 test('the full variants move the iterator by all or not at all', () => {
   fc.assert(
     fc.property(everyCase(), counts, (given, wanted) => {
