@@ -6,9 +6,9 @@ import type { Lane } from './lane.ts';
 
 /** So long may turns follow each other before other events of the loop get theirs. */
 const TURNS_NS_MAX = 500_000;
-/** The clock is looked at after so many turns, or so many bytes that turns copied. */
+/** The clock is looked at after so many turns, or so much work in them (`Lane.work`). */
 const TURNS_BLIND = 16;
-const BYTES_BLIND = 256 * KIB;
+const WORK_BLIND = 256 * KIB;
 /** So long a turn waits inside `enter`, when completions come that soon on average. */
 const WAIT_NS_MAX = 200_000;
 /** The same where the event loop cannot be woken: there is nothing else to wait in. */
@@ -42,9 +42,9 @@ export class LaneWaiting {
   #isAsleep = false;
   /** When turns began to follow each other; 0: the loop ran since the last one. */
   #turnsSince = 0;
-  /** Turns since the clock was looked at, and the bytes at which it is the next time. */
+  /** Turns since the clock was looked at, and the work at which it is the next time. */
   #turns = 0;
-  #bytesToLook = 0;
+  #workToLook = 0;
   /** When the wait began that goes on in the event loop; 0: there is none. */
   #waitsSince = 0;
   /** Average of waits. */
@@ -72,7 +72,7 @@ export class LaneWaiting {
       this.#turnsSince = this.#env.nowNs();
       this.#lookAgain();
       this.#env.defer(this.#onLoop);
-    } else if (++this.#turns >= TURNS_BLIND || this.#lane.inlineEntered >= this.#bytesToLook) {
+    } else if (++this.#turns >= TURNS_BLIND || this.#lane.work >= this.#workToLook) {
       this.#lookAgain();
       if (this.#env.nowNs() - this.#turnsSince > TURNS_NS_MAX) {
         this.#env.defer(this.#turn);
@@ -84,7 +84,7 @@ export class LaneWaiting {
 
   #lookAgain(): void {
     this.#turns = 0;
-    this.#bytesToLook = this.#lane.inlineEntered + BYTES_BLIND;
+    this.#workToLook = this.#lane.work + WORK_BLIND;
   }
 
   close(): void {
@@ -106,7 +106,10 @@ export class LaneWaiting {
     const isBusy = lane.hasReady || lane.inFlight === 0;
     const waitNs = isBusy ? 0 : this.#waitNs();
     if (waitNs > 0) {
+      const pending = lane.inlinePending;
       lane.enter(1, waitNs);
+      // What is copied inside `enter` waits for nobody; everything else may have taken the wait.
+      if (pending === 0) this.#turns = TURNS_BLIND;
     } else if (lane.ring.pending > 0 || lane.ring.hasDeferred()) {
       lane.enter(0, 0);
     } else {
@@ -135,6 +138,7 @@ export class LaneWaiting {
     const lane = this.#lane;
     if (this.#waitsSince > 0) this.#waited();
     lane.tellAll();
+    if (lane.hasReady) this.#turns = TURNS_BLIND; // It took long.
   }
 
   /** How long this turn may wait inside `enter`. */

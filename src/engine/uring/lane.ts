@@ -7,7 +7,7 @@ import {
 import { assert } from '../../base/assert.ts';
 import type { HostEnv, RingDoor } from '../../base/env.ts';
 import { Errno } from '../../base/errno.ts';
-import { MIB } from '../../base/units.ts';
+import { KIB, MIB } from '../../base/units.ts';
 import { LaneWaiting } from './lane-waiting.ts';
 import { type CompletionSink, Ring } from './ring.ts';
 import { RingFiles } from './ring-files.ts';
@@ -33,6 +33,13 @@ const WAKER = 0xfffe;
  * up the event loop, so the rest waits for the next turn: about a third of a millisecond each.
  */
 const INLINE_BYTES_MAX = MIB;
+/**
+ * Telling of completions goes on in the next turn after so long, when there are others to be told:
+ * one disk may have 128 of them, which take about as long again.
+ */
+const TELL_NS_MAX = 500_000;
+/** What telling of one completion costs, in bytes that could be copied in that time. */
+const COMPLETION_WORK = 8 * KIB;
 const TWO_32 = 2 ** 32;
 /** At the end of a thread: five seconds for what is in flight. */
 const EXIT_WAIT_NS = 100_000_000;
@@ -62,7 +69,7 @@ export class Lane implements CompletionSink {
   #firstPending = 0;
   #inlinePending = 0;
   #longPending = 0;
-  #inlineEntered = 0;
+  #work = 0;
   /** Entries of owners that the kernel, or the queue, has. */
   #inFlight = 0;
   /** The waker's poll has to be put (again). */
@@ -120,7 +127,8 @@ export class Lane implements CompletionSink {
   }
 
   /**
-   * Puts one entry: see `Ring.put`. `inlineBytes`: what it copies inside `enter`. Pre: `makeRoom`.
+   * Puts one entry: see `Ring.put`. `inlineBytes`: what it copies inside `enter`, or what could be
+   * read from the page cache in the same time. Pre: `makeRoom`.
    * Nothing goes to the kernel before `commit`.
    */
   put(
@@ -204,27 +212,36 @@ export class Lane implements CompletionSink {
     else this.harvest();
   }
 
-  /** Bytes that were copied inside `enter`, in all: what turns cost beside themselves. */
-  get inlineEntered(): number {
-    return this.#inlineEntered;
+  /** What turns cost beside themselves, in bytes that were copied, or could have been. It grows. */
+  get work(): number {
+    return this.#work;
+  }
+
+  /** Bytes that the next `enter` copies. */
+  get inlinePending(): number {
+    return this.#inlinePending;
   }
 
   get hasReady(): boolean {
     return this.#readyCount > 0;
   }
 
-  /** Runs what `defer` took. */
+  /** Runs what `defer` took; when that takes long, the rest stays for the next turn. */
   tellAll(): void {
     const running = this.#ready;
     const count = this.#readyCount;
     this.#ready = this.#running;
     this.#readyCount = 0;
     this.#running = running;
+    const start = count > 1 ? this.env.nowNs() : 0;
     let told = 0;
     try {
-      while (told < count) running[told++]();
+      while (told < count) {
+        running[told++]();
+        if (told < count && this.env.nowNs() - start > TELL_NS_MAX) break;
+      }
     } finally {
-      // One that threw does not silence those behind it.
+      // Neither one that threw nor one that took long silences those behind it.
       while (told < count) this.#ready[this.#readyCount++] = running[told++];
     }
   }
@@ -238,9 +255,9 @@ export class Lane implements CompletionSink {
     const waits = submit < before ? 0 : minComplete;
     const result = ring.enter(submit, waits, waitNs);
     if (result < 0) this.#checkResult(result);
-    this.#inlineEntered += this.#inlinePending;
+    this.#work += this.#inlinePending;
     this.#handedOver(before - ring.pending);
-    this.#inlineEntered -= this.#inlinePending;
+    this.#work -= this.#inlinePending;
     if (this.memory.hasHot) this.memory.registerHot();
     this.harvest();
     return result;
@@ -260,6 +277,7 @@ export class Lane implements CompletionSink {
     const owner = this.#owners[index];
     assert(owner !== null && owner !== undefined, 'lane: a completion for nobody');
     this.#inFlight--;
+    this.#work += COMPLETION_WORK;
     assert(this.#inFlight >= 0, 'lane: more completions than entries');
     owner.completed(tag, result);
   }

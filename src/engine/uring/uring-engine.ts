@@ -39,6 +39,11 @@ const RETRIES_MAX = 16;
  * would hold up this thread for longer than the hop costs, and two copies run beside each other.
  */
 const ASYNC_BYTES = 256 * KIB;
+/**
+ * A write into the page cache takes as long as a read of so many times its bytes: 4 KiB about 10 µs
+ * against 1 to 2. So 64 of them go in one call at most.
+ */
+const WRITE_WORK = 4;
 const FLAGS_SHIFT = 8;
 
 /**
@@ -352,7 +357,8 @@ export class UringEngine implements Engine, LaneOwner {
     if (isCached && !isInline) first |= IOSQE_ASYNC << FLAGS_SHIFT;
     if (this.#timeoutAddress !== 0) first |= IOSQE_IO_LINK << FLAGS_SHIFT;
     const rwFlags = !isRead && request.isFua ? RWF_DSYNC : 0;
-    const inline = isInline ? bytes : 0;
+    const work = isRead ? bytes : bytes * WRITE_WORK;
+    const inline = isInline ? work : 0;
     lane.put(first, this.#fd, start, address, len, rwFlags, tag, this.#owner, index, inline);
     if (this.#timeoutAddress !== 0) lane.putTimeout(this.#timeoutAddress);
     lane.commit(!isInline);
