@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseBenchArguments } from './arguments.ts';
 import { ratioChart } from './chart.ts';
-import { markdownTable, noiseText, numberText, rowText } from './figures.ts';
+import { markdownTables, noiseText, numberText, rowText } from './figures.ts';
+import { partsOf } from './profile-parts.ts';
 import { cpuVerdictOf, type Row, verdictOf } from './row.ts';
 
 function summary(median: number, spread = 0.1): Row['ours'] {
@@ -54,13 +55,56 @@ test('The terminal and the table say the same, and a bar in a name stays in its 
     assert.ok(text.includes(part), part);
   }
   assert.match(text, /OVER 1.15.*RSS 100 : 30 MiB.*machine ±2 %/);
-  const [heading, , line] = markdownTable([ROW]).split('\n');
+  const [heading, , line] = markdownTables([ROW]).split('\n');
   const cells = (row = ''): number => row.replaceAll('\\|', '').split('|').length;
   assert.equal(cells(line), cells(heading));
   assert.equal(
     line,
     '| `cached\\|read` | 123,456 ±5 % I/O/s | fio 100,000 ±5 % | 1.23 ±5 % | 1.10: met | ' +
       '2.40 : 2.00 µs per I/O = 1.20, at most 1.15: **short** | 100 : 30 |',
+  );
+});
+
+test('Parts are a table of their own, a column each, the largest sum first', () => {
+  const base = { unit: 'µs', ours: summary(3) };
+  const rows: Row[] = [
+    { ...base, name: 'a', parts: { 'map/': 1, kernel: 2 } },
+    { ...base, name: 'b', parts: { kernel: 2.5, 'bio/': 0.25 } },
+  ];
+  assert.deepEqual(markdownTables(rows).split('\n'), [
+    '| Row | All | kernel | map/ | bio/ |',
+    '|---|---|---|---|---|',
+    '| `a` | 3.00 µs | 2.00 | 1.00 |  |',
+    '| `b` | 3.00 µs | 2.50 |  | 0.25 |',
+  ]);
+  assert.equal(markdownTables([...rows, ROW]).split('\n\n').length, 2);
+});
+
+test('A profile is told by folder, and what is no code of ours by what it is', () => {
+  const at = (url: string, functionName = 'f') => ({ url, functionName });
+  const nodes = [
+    at('', '(program)'),
+    at('', '(idle)'),
+    at('', '(garbage collector)'),
+    at('file:///x/src/engine/uring/ring.ts'),
+    at('file:///x/src/engine/file/slot.ts'),
+    at('node:internal/process/promises'),
+    at('file:///x/bench/rows/where.ts'),
+    at('file:///x/src/nowhere/x.ts'),
+  ].map((callFrame, id) => ({ id, callFrame }));
+  const samples = [0, 3, 4, 1, 2, 5, 6, 7, 99];
+  const timeDeltas = [10, 1, 2, 9, 4, 5, 6, 7, 0.5];
+  assert.deepEqual(
+    [...partsOf({ nodes, samples, timeDeltas })],
+    [
+      ['Node, V8', 12],
+      ['kernel, C', 10],
+      ['asleep', 9],
+      ['the program', 6],
+      ['collector', 4],
+      ['engine/', 3],
+      ['else', 0.5],
+    ],
   );
 });
 

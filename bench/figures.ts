@@ -28,6 +28,9 @@ export function rowText(row: Row): string {
   if (ratio !== undefined) lines.push(`${indent}${than}  ratio ${summaryText(ratio)}`);
   const facts = Object.entries(notes).map(([name, value]) => `${name}: ${value}`);
   if (rssMib !== undefined) facts.unshift(`RSS ${pairText(rssMib.ours, rssMib.peer, 0)} MiB`);
+  for (const [part, value] of Object.entries(row.parts ?? {})) {
+    facts.push(`${part} ${numberText(value)}`);
+  }
   if (noise !== undefined) facts.push(`machine ±${Math.round((noise.spread / 2) * 100)} %`);
   if (cpu !== undefined)
     facts.unshift(`CPU ${pairText(cpu.ours, cpu.peer, 2)} ${cpu.unit}${cpuText(row)}`);
@@ -51,11 +54,45 @@ function pairText(ours: number, peer: number | undefined, digits: number): strin
 
 const HEADINGS = ['Row', 'Ours', 'Peer', 'Ratio', 'Target', 'CPU', 'RSS, MiB'];
 
-/** A table of Markdown with a line a row. */
-export function markdownTable(rows: readonly Row[]): string {
+/** The tables of docs/performance.md: figures beside their peers, and where their time goes. */
+export function markdownTables(rows: readonly Row[]): string {
+  const whole = rows.filter(({ parts }) => parts === undefined);
+  const parted = rows.filter(({ parts }) => parts !== undefined);
+  return [
+    ...(whole.length > 0 ? [figuresTable(whole)] : []),
+    ...(parted.length > 0 ? [partsTable(parted)] : []),
+  ].join('\n\n');
+}
+
+/** A column for each part that any row has, in the order of their sums. */
+function partsTable(rows: readonly Row[]): string {
+  const sums = new Map<string, number>();
+  for (const { parts = {} } of rows) {
+    for (const [part, value] of Object.entries(parts)) {
+      sums.set(part, (sums.get(part) ?? 0) + value);
+    }
+  }
+  const names = [...sums].sort(([, a], [, b]) => b - a).map(([name]) => name);
+  const lines = rows.map((row) => {
+    const cells = names.map((name) => {
+      const value = row.parts?.[name];
+      return value === undefined ? '' : numberText(value);
+    });
+    return [`\`${row.name}\``, `${numberText(row.ours.median)} ${row.unit}`, ...cells];
+  });
+  return table(['Row', 'All', ...names], lines);
+}
+
+function table(headings: readonly string[], lines: readonly (readonly string[])[]): string {
+  const rule = `|${headings.map(() => '---').join('|')}|`;
+  const text = [headings, ...lines].map((cells) => `| ${cells.map(escapeCell).join(' | ')} |`);
+  return [text[0], rule, ...text.slice(1)].join('\n');
+}
+
+function figuresTable(rows: readonly Row[]): string {
   const lines = rows.map((row) => {
     const { peer, ratio, cpu, rssMib, target } = row;
-    const cells = [
+    return [
       `\`${row.name}\``,
       `${summaryText(row.ours)} ${row.unit}`,
       peer === undefined ? '' : `${peer.name} ${summaryText(peer.figure)}`,
@@ -64,10 +101,8 @@ export function markdownTable(rows: readonly Row[]): string {
       cpu === undefined ? '' : `${pairText(cpu.ours, cpu.peer, 2)} ${cpu.unit}${cpuCell(row)}`,
       rssMib === undefined ? '' : pairText(rssMib.ours, rssMib.peer, 0),
     ];
-    return `| ${cells.map(escapeCell).join(' | ')} |`;
   });
-  const rule = `|${HEADINGS.map(() => '---').join('|')}|`;
-  return [`| ${HEADINGS.join(' | ')} |`, rule, ...lines].join('\n');
+  return table(HEADINGS, lines);
 }
 
 function targetCell(row: Row): string {

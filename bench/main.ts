@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseBenchArguments, USAGE } from './arguments.ts';
 import { ratioChart } from './chart.ts';
-import { markdownTable, noiseText, rowText } from './figures.ts';
+import { markdownTables, noiseText, rowText } from './figures.ts';
 import { plotSvg } from './plot.ts';
 import { clearProgress } from './progress.ts';
 import { factsText, lastRun, type RunFacts, recordRow, runFacts } from './record.ts';
@@ -70,7 +70,7 @@ function finish(facts: RunFacts, rows: readonly Row[]): void {
     writeFileSync(args.plot, own === undefined ? ratioChart(rows, title) : plotSvg(own));
   }
   const about = `${factsText(facts)}; ${noiseText(rows)}`;
-  if (args.markdown) process.stdout.write(`${markdownTable(rows)}\n\n${about}.\n`);
+  if (args.markdown) process.stdout.write(`${markdownTables(rows)}\n\n${about}.\n`);
   else if (!args.json) {
     const rule =
       'medians; ± is half of (max - min) / median over the rounds; pairs are ours : peer';

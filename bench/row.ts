@@ -19,6 +19,8 @@ export interface Row {
   readonly rssMib?: Pair;
   /** Milliseconds of the same loop of arithmetic before each round: the machine's own noise. */
   readonly noise?: Summary;
+  /** Where the figure goes: parts of it in the same unit, the largest first. */
+  readonly parts?: Readonly<Record<string, number>>;
   readonly notes?: Readonly<Record<string, string | number>>;
   /** What `--plot` draws where no row has a peer: one row of its file has it. Not recorded. */
   readonly plot?: Plot;
