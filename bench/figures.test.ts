@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseBenchArguments } from './arguments.ts';
 import { ratioChart } from './chart.ts';
-import { markdownTables, noiseText, numberText, rowText } from './figures.ts';
+import { intoMarks, markdownTables, noiseText, numberText, rowText } from './figures.ts';
 import { partsOf } from './profile-parts.ts';
 import { cpuVerdictOf, type Row, verdictOf } from './row.ts';
 
@@ -83,7 +83,7 @@ test('Parts are a table of their own, a column each, the largest sum first', () 
 test('A profile is told by folder, and what is no code of ours by what it is', () => {
   const at = (url: string, functionName = 'f') => ({ url, functionName });
   const nodes = [
-    at('', '(program)'),
+    at('', 'memmove'),
     at('', '(idle)'),
     at('', '(garbage collector)'),
     at('file:///x/src/engine/uring/ring.ts'),
@@ -97,7 +97,7 @@ test('A profile is told by folder, and what is no code of ours by what it is', (
   assert.deepEqual(
     [...partsOf({ nodes, samples, timeDeltas })],
     [
-      ['Node, V8', 12],
+      ['Node', 12],
       ['kernel, C', 10],
       ['asleep', 9],
       ['the program', 6],
@@ -106,6 +106,17 @@ test('A profile is told by folder, and what is no code of ours by what it is', (
       ['else', 0.5],
     ],
   );
+});
+
+test('Tables go between the marks, again and again, and nowhere else', () => {
+  const begin = '<!-- bench: figures of `npm run bench -- --into`, not written by hand -->\n';
+  const page = `# Title\n${begin}\nold\n<!-- bench: end -->\nrest\n`;
+  const once = intoMarks(page, 'new\n');
+  assert.equal(once, `# Title\n${begin}\nnew\n\n<!-- bench: end -->\nrest\n`);
+  assert.equal(intoMarks(once, 'new\n'), once);
+  for (const bad of ['', begin, '<!-- bench: end -->\n', page + page]) {
+    assert.throws(() => intoMarks(bad, 'new\n'), /these lines once/);
+  }
 });
 
 test('A noisy machine is told of', () => {
@@ -136,5 +147,6 @@ test('Arguments: unknown rows, flags that exclude each other, the rest', () => {
     record: false,
     last: false,
     plot: 'x.svg',
+    into: null,
   });
 });

@@ -135,3 +135,17 @@ export function noiseText(rows: readonly Row[]): string {
 
 /** Above it figures are not worth recording. */
 const QUIET_PERCENT = 15;
+
+const BEGIN = '<!-- bench: figures of `npm run bench -- --into`, not written by hand -->\n';
+const END = '<!-- bench: end -->\n';
+
+/** `text` with `tables` between its two marks. Throws when it has not exactly these. */
+export function intoMarks(text: string, tables: string): string {
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END);
+  const isOnce = begin === text.lastIndexOf(BEGIN) && end === text.lastIndexOf(END);
+  if (begin < 0 || end < begin || !isOnce) {
+    throw new Error(`the file has to have these lines once, in this order:\n${BEGIN}${END}`);
+  }
+  return `${text.slice(0, begin + BEGIN.length)}\n${tables}\n${text.slice(end)}`;
+}

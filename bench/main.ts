@@ -3,12 +3,12 @@
 // build: a bench is a bench.
 
 import { spawn } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseBenchArguments, USAGE } from './arguments.ts';
 import { ratioChart } from './chart.ts';
-import { markdownTables, noiseText, rowText } from './figures.ts';
+import { intoMarks, markdownTables, noiseText, rowText } from './figures.ts';
 import { plotSvg } from './plot.ts';
 import { clearProgress } from './progress.ts';
 import { factsText, lastRun, type RunFacts, recordRow, runFacts } from './record.ts';
@@ -54,7 +54,8 @@ async function runAll(facts: RunFacts): Promise<Row[]> {
       const { plot: _plot, ...kept } = row; // Its points are the figures of the notes again.
       if (args.record) recordRow(facts, kept);
       if (args.json) process.stdout.write(`${JSON.stringify({ ...facts, row })}\n`);
-      else if (!args.markdown) process.stdout.write(`${rowText(row)}\n`);
+      // A table comes at the end; whoever waits for it sees what there is on standard error.
+      else (args.markdown ? process.stderr : process.stdout).write(`${rowText(row)}\n`);
     });
     if (!isWell) process.exitCode = 1;
   }
@@ -70,7 +71,11 @@ function finish(facts: RunFacts, rows: readonly Row[]): void {
     writeFileSync(args.plot, own === undefined ? ratioChart(rows, title) : plotSvg(own));
   }
   const about = `${factsText(facts)}; ${noiseText(rows)}`;
-  if (args.markdown) process.stdout.write(`${markdownTables(rows)}\n\n${about}.\n`);
+  const tables = `${markdownTables(rows)}\n\n${about}.\n`;
+  if (args.into !== null) {
+    writeFileSync(args.into, intoMarks(readFileSync(args.into, 'utf8'), tables));
+  }
+  if (args.markdown) process.stdout.write(tables);
   else if (!args.json) {
     const rule =
       'medians; ± is half of (max - min) / median over the rounds; pairs are ours : peer';

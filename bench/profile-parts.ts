@@ -49,12 +49,11 @@ function partOf({ functionName, url }: ProfileNode['callFrame']): string {
       return 'collector';
     case '(idle)':
       return 'asleep';
-    // Code that the profiler does not see into: the kernel below a call of the door, above all.
-    case '(program)':
-    case '(root)':
-      return 'kernel, C';
   }
+  // Code that the profiler does not see into has no file, and the name of whatever symbol is near:
+  // the kernel below a call of the door, above all.
+  if (url === '') return 'kernel, C';
   const folder = /\/src\/([a-z]+)\//.exec(url)?.[1];
   if (folder !== undefined && LAYERS.some((layer) => layer === folder)) return `${folder}/`;
-  return url.includes('/bench/') ? 'the program' : 'Node, V8';
+  return url.includes('/bench/') ? 'the program' : 'Node';
 }

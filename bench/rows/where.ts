@@ -56,13 +56,11 @@ async function measure(path: string, bench: IoCase & { readonly name: string }):
   const disk = await open(path, { direct: bench.direct, readOnly: !bench.write, arena });
   await run(disk, memory.bytes, bench, SECONDS / 2);
   let count = 0;
-  const cpu = process.cpuUsage();
   const start = performance.now();
   const parts = await profileParts(async () => {
     count = await run(disk, memory.bytes, bench, SECONDS);
   });
   const wallMicros = (performance.now() - start) * 1000;
-  const { user, system } = process.cpuUsage(cpu);
   await disk.close();
   memory.release();
   arena[Symbol.dispose]();
@@ -72,10 +70,6 @@ async function measure(path: string, bench: IoCase & { readonly name: string }):
     unit: 'µs an I/O',
     ours: summarize([wallMicros / count]),
     parts: Object.fromEntries(known.filter(([, micros]) => micros >= LEAST_MICROS)),
-    notes: {
-      'CPU of all threads, user': (user / count).toFixed(2),
-      system: (system / count).toFixed(2),
-    },
   });
 }
 

@@ -81,8 +81,13 @@ interface Load {
 }
 
 /** Keeps `depth` entries of each owner in flight until `total` have ended; the longest hold-up. */
-function longestHoldUp(costs: Costs, load: Load, total: number): number {
-  const ring = new PacedRing(costs);
+function longestHoldUp(
+  costs: Costs,
+  load: Load,
+  total: number,
+  options: ModelRingOptions = {},
+): number {
+  const ring = new PacedRing(costs, options);
   const lane = new Lane(ring.env, ring);
   let put = 0;
   let told = 0;
@@ -129,6 +134,12 @@ test('waits for a device, one at a time, let the loop run in between', () => {
       'turns follow each other for half a millisecond: this tests nothing',
     );
   }
+});
+
+test('without a poll a turn waits longer, and at most two before the loop runs', () => {
+  const costs = { entryNs: 500, deviceNs: 0.75 * MS, tellNs: 1500 };
+  const longest = longestHoldUp(costs, { ...NO_COPY, depth: 1 }, 100, { polls: false });
+  assert(longest <= HELD_NS_MAX, `${longest / MS} ms`);
 });
 
 test('many completions a turn let the loop run after few turns', () => {

@@ -11,8 +11,8 @@ const TURNS_BLIND = 16;
 const WORK_BLIND = 256 * KIB;
 /** So long a turn waits inside `enter`, when completions come that soon on average. */
 const WAIT_NS_MAX = 200_000;
-/** The same where the event loop cannot be woken: there is nothing else to wait in. */
-const WAIT_NS_WITHOUT_POLL = 1_000_000;
+/** The same where the event loop cannot be woken. Two may follow each other before it runs. */
+const WAIT_NS_WITHOUT_POLL = 750_000;
 /** In a thread of the ring's own: timers and messages to it may wait as long. */
 const WAIT_NS_OF_THREAD = 100_000_000;
 /** Weight of the newest wait in the average. */

@@ -40,8 +40,8 @@ const RETRIES_MAX = 16;
  */
 const ASYNC_BYTES = 256 * KIB;
 /**
- * A write into the page cache takes as long as a read of so many times its bytes: 4 KiB about 10 µs
- * against 1 to 2. So 64 of them go in one call at most.
+ * A write into the page cache may have to find pages and blocks: it takes as long as a read of so
+ * many times its bytes. So 64 writes of 4 KiB go in one call at most.
  */
 const WRITE_WORK = 4;
 const FLAGS_SHIFT = 8;
