@@ -18,6 +18,7 @@ export const LAYERS = [
   'device', // submit.ts and complete.ts: the table of contents of the path
   'cache', // page cache and writeback, extent-mapped files
   'process', // processes: address space and system calls on devices
+  'protect', // tuples for devices that have none
   'node', // the environment on Node, the FFI door
   'targets', // a target's name → a device
   'trace', // counters and writers over the probe points
@@ -42,5 +43,6 @@ export const BROWSER_LAYERS: readonly Layer[] = [
   'device',
   'cache',
   'process',
+  'protect',
   'trace',
 ];

@@ -1,0 +1,92 @@
+import { BioOp } from '../bio/bio-op.ts';
+import type { ArenaBuffer } from '../memory/arena-buffer.ts';
+import { copyPages } from '../memory/copy.ts';
+import { type LogRecord, RecordKind, scanLog } from './log-record.ts';
+import { RowCalls } from './row-transfer.ts';
+import type { TupleStore } from './tuple-store.ts';
+
+/** What the log says after a crash: which regions may differ, which tuples were on their way. */
+export class CrashLog {
+  /** Regions that were open, ascending. */
+  readonly regions: readonly number[];
+  /** Records before it are of writes whose data was on the medium: their tuples are the truth. */
+  readonly acked: number;
+  /** Behind the last record. */
+  readonly end: number;
+  readonly records: number;
+  readonly #tuples: TupleStore;
+  readonly #memory: ArenaBuffer;
+  readonly #byRegion: ReadonlyMap<number, readonly LogRecord[]>;
+
+  constructor(tuples: TupleStore, memory: ArenaBuffer, records: readonly LogRecord[]) {
+    this.#tuples = tuples;
+    this.#memory = memory;
+    let { acked, tail: end } = tuples.log;
+    const byRegion = new Map<number, LogRecord[]>();
+    for (const record of records) {
+      acked = Math.max(acked, record.acked);
+      end = Math.max(end, record.end);
+      const [first, last] = this.#regionsOf(record);
+      for (let region = first; region <= last; region++) {
+        const list = byRegion.get(region) ?? [];
+        if (record.kind !== RecordKind.OPEN) list.push(record);
+        byRegion.set(region, list);
+      }
+    }
+    this.acked = acked;
+    this.end = end;
+    this.records = records.length;
+    this.#byRegion = byRegion;
+    this.regions = [...byRegion.keys()].sort((a, b) => a - b);
+  }
+
+  /** Reads the whole log. `release` gives its memory back. */
+  static async read(tuples: TupleStore): Promise<CrashLog> {
+    const { layout, arena, store, seal } = tuples;
+    const memory = arena.alloc(layout.logBytes, 'log after a crash');
+    try {
+      const calls = new RowCalls(store, 1);
+      calls.rows.add(memory.page, 0, layout.logBytes);
+      await calls.run(BioOp.READ, layout.logStart);
+    } catch (error) {
+      memory.release();
+      throw error;
+    }
+    return new CrashLog(tuples, memory, scanLog(seal, layout, tuples.log.tail, memory.page));
+  }
+
+  release(): void {
+    this.#memory.release();
+  }
+
+  /** Records that touch a region, oldest first. */
+  of(region: number): readonly LogRecord[] {
+    return this.#byRegion.get(region) ?? [];
+  }
+
+  /** Puts the tuple that `record` has for `block` at byte `offset` of `page`. */
+  putTuple(record: LogRecord, block: number, page: number, offset: number): void {
+    const { layout, fresh } = this.#tuples;
+    const { tupleBytes } = layout;
+    if (record.kind === RecordKind.ZEROES) fresh.fillZeros(page, offset, block, 1);
+    else if (record.kind === RecordKind.UNCHECKED) fresh.fillUnchecked(page, offset, 1);
+    else {
+      const at = record.payloadAt + (block - record.first) * tupleBytes;
+      copyPages(page, offset, this.#memory.page, at, tupleBytes);
+    }
+  }
+
+  #regionsOf(record: LogRecord): [number, number] {
+    const last = record.first + record.count - 1;
+    if (record.kind === RecordKind.OPEN) return [record.first, last];
+    const { layout } = this.#tuples;
+    return [layout.regionOf(record.first), layout.regionOf(last)];
+  }
+}
+
+/** First block of a region, and the one behind its last. */
+export function blocksOfRegion(tuples: TupleStore, region: number): [number, number] {
+  const { layout } = tuples;
+  const each = layout.regionPages * layout.tuplesPerPage;
+  return [region * each, Math.min((region + 1) * each, layout.blocks)];
+}

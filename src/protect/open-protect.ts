@@ -1,0 +1,115 @@
+import { MIB, PAGE_BYTES } from '../base/units.ts';
+import type { BlockDevice } from '../device/block-device.ts';
+import type { EngineInfo } from '../engine/contract.ts';
+import { integrityLimits } from '../integrity/integrity-limits.ts';
+import { fromEffective } from '../limits/validate.ts';
+import type { Arena } from '../memory/arena.ts';
+import type { Layout } from './layout.ts';
+import { findStore } from './open-store.ts';
+import { type CloseWish, ProtectEngine } from './protect-engine.ts';
+import { protectLimits, requestPagesMax } from './protect-limits.ts';
+import { Recovery, type RecoveryReport } from './recovery.ts';
+import { StoreState } from './superblock.ts';
+import { TupleStore } from './tuple-store.ts';
+
+export interface OpenProtectOptions {
+  /** Whose blocks are protected; closed by the engine. */
+  readonly data: BlockDevice;
+  /** Where the tuples are; closed by the engine. */
+  readonly store: BlockDevice;
+  /** Cache, log buffers and tuples in flight come from here. */
+  readonly arena: Arena;
+  readonly defer: (run: () => void) => void;
+  /** As the user named it. */
+  readonly target: string;
+  readonly readOnly?: boolean | undefined;
+  /** Requests at once. Default 64. */
+  readonly depth?: number | undefined;
+  /** Tuple pages in memory, 4 KiB each. Default: 32 MiB, or as many as there are. */
+  readonly cachePages?: number | undefined;
+  /** This run of the host; null: nobody knows. */
+  readonly boot?: Uint8Array | null | undefined;
+  /**
+   * Each write waits until its record in the log is on the medium: then nothing but what was in
+   * flight is taken as it is after a power cut. Costs a flush for each batch of writes.
+   */
+  readonly ordered?: boolean | undefined;
+  /** False: closing does not wait for the medium. Default true. */
+  readonly flushesAtClose?: boolean | undefined;
+}
+
+export const PROTECT_DEPTH_DEFAULT = 64;
+const CACHE_BYTES = 32 * MIB;
+
+/**
+ * Opens a protected device; after a crash, or a power cut, that is where tuples and data are made
+ * to agree. Rejects with BlockError, and then both devices are the caller's to close.
+ */
+export async function openProtect(options: OpenProtectOptions): Promise<ProtectEngine> {
+  const { data, store, arena } = options;
+  const boot = options.boot ?? null;
+  const { superblock, layout, wasUndone } = await findStore(data, store, { arena, boot });
+  const isReadOnly = (options.readOnly ?? false) || data.limits.read_only || store.limits.read_only;
+  const depth = options.depth ?? PROTECT_DEPTH_DEFAULT;
+  const cachePages = cachePagesFor(layout, depth, options.cachePages);
+  const isOrdered = options.ordered ?? false;
+  const parts = { data, store, layout, superblock, arena, cachePages, isOrdered };
+  const tuples = new TupleStore(parts);
+  let report: RecoveryReport | null = null;
+  try {
+    await tuples.load();
+    if (superblock.state === StoreState.OPEN) report = await new Recovery(tuples, isReadOnly).run();
+    const info = infoOf(options, layout, { depth, isReadOnly, report, wasUndone });
+    const close: CloseWish = { isDurable: options.flushesAtClose ?? true, boot };
+    return new ProtectEngine({ tuples, info, close, report, defer: options.defer });
+  } catch (error) {
+    tuples.release();
+    throw error;
+  }
+}
+
+/** Room for the pages of all requests, and as much again for those that wait for a commit. */
+function cachePagesFor(layout: Layout, depth: number, wish: number | undefined): number {
+  const least = Math.max(2 * depth * requestPagesMax(layout), 2 * layout.regionPages);
+  const most = Math.max(wish ?? CACHE_BYTES / PAGE_BYTES, least);
+  return Math.min(most, layout.pages);
+}
+
+interface Opened {
+  readonly depth: number;
+  readonly isReadOnly: boolean;
+  readonly report: RecoveryReport | null;
+  readonly wasUndone: boolean;
+}
+
+function infoOf(options: OpenProtectOptions, layout: Layout, opened: Opened): EngineInfo {
+  const { data, store } = options;
+  const { profile } = layout;
+  const limits = integrityLimits(protectLimits(data.limits, layout), profile);
+  const { report } = opened;
+  const recovery =
+    report === null
+      ? 'not needed'
+      : `${report.blocksChecked} blocks looked at, ${report.settled} settled, ` +
+        `${report.tornCount} torn, ${report.unloggedCount} without a record`;
+  return {
+    kind: 'protect',
+    target: options.target,
+    depth: opened.depth,
+    limits: opened.isReadOnly ? fromEffective({ ...limits, read_only: true }) : limits,
+    integrity: profile,
+    byteGranular: false,
+    fixedSize: true,
+    facts: {
+      type: 'protected device',
+      data: data.engine.info.target,
+      tuples: store.engine.info.target,
+      guard: profile.csum,
+      interval: layout.intervalBytes,
+      tuple: layout.tupleBytes,
+      log: layout.logBytes,
+      ordered: options.ordered ?? false,
+      recovery: opened.wasUndone ? `${recovery}; the last close was not flushed` : recovery,
+    },
+  };
+}

@@ -1,0 +1,180 @@
+import { BlockError } from '../base/block-error.ts';
+import { formatSize, PAGE_BYTES } from '../base/units.ts';
+import { BioOp } from '../bio/bio-op.ts';
+import type { BlockDevice } from '../device/block-device.ts';
+import { type Csum, integrityOfType, PiType } from '../integrity/integrity-profile.ts';
+import type { Arena } from '../memory/arena.ts';
+import { zeroPages } from '../memory/copy.ts';
+import { GenerationTable } from './generation-table.ts';
+import { intervalFor, Layout } from './layout.ts';
+import { RowCalls } from './row-transfer.ts';
+import { Seal } from './seal.ts';
+import {
+  BOOT_BYTES,
+  decodeSuperblock,
+  encodeSuperblock,
+  type FreshBlocks,
+  StoreState,
+  type Superblock,
+} from './superblock.ts';
+
+/** The guard of an image: an IP checksum is for the way to a controller, not for a medium. */
+export type ProtectGuard = Exclude<Csum, 'none' | 'ip'>;
+
+export interface StoreFormat {
+  /** Default 'crc64': tuples of 16 bytes. */
+  readonly guard?: ProtectGuard | undefined;
+  /** Bytes of data under one tuple. Default 4096, or 512 where the data has no whole 4096. */
+  readonly intervalBytes?: number | undefined;
+  /** What blocks hold that nobody wrote. */
+  readonly fresh: FreshBlocks;
+  /** Default: 1/128 of the data, 256 KiB to 16 MiB. */
+  readonly logBytes?: number | undefined;
+  /** Tuple pages of a region. Default 32: about 32 MiB of data. */
+  readonly regionPages?: number | undefined;
+}
+
+/** Layout of a store for `dataBytes`. Throws BlockError EINVAL. */
+export function layoutFor(dataBytes: number, format: StoreFormat): Layout {
+  const interval = format.intervalBytes ?? intervalFor(dataBytes);
+  if (interval === null) {
+    const reason =
+      `${dataBytes} bytes are no whole blocks of 512: a tuple stands for whole blocks; make the ` +
+      'image longer first';
+    throw new BlockError('EINVAL', { reason });
+  }
+  if (interval < 512 || interval > PAGE_BYTES || !Number.isInteger(Math.log2(interval))) {
+    const reason = `the interval is ${interval} bytes; it may be 512, 1024, 2048 or 4096`;
+    throw new BlockError('EINVAL', { reason });
+  }
+  const csum = format.guard ?? 'crc64';
+  const profile = integrityOfType({ type: PiType.TYPE1, csum }, interval);
+  const { logBytes, regionPages } = format;
+  return new Layout({ profile, dataBytes, logBytes, regionPages });
+}
+
+/**
+ * Makes an empty store for `data` on `store`, in the given state; nothing of what was there before
+ * counts any more. Durable with the next flush of `store`.
+ */
+export async function formatStore(
+  data: BlockDevice,
+  store: BlockDevice,
+  format: StoreFormat,
+  options: { readonly arena: Arena; readonly random: () => number; readonly state: StoreState },
+): Promise<Superblock> {
+  const { arena, random } = options;
+  const layout = layoutFor(data.engine.sizeBytes(), format);
+  requireDevices(data, store, layout);
+  const superblock: Superblock = {
+    csum: layout.profile.csum,
+    intervalExp: layout.profile.interval_exp,
+    tupleBytes: layout.tupleBytes,
+    fresh: format.fresh,
+    dataBytes: layout.dataBytes,
+    logBytes: layout.logBytes,
+    regionPages: layout.regionPages,
+    isOrdered: false,
+    salt: { low: word(random), high: word(random) },
+    sequence: 1,
+    tail: 0,
+    state: options.state,
+    boot: new Uint8Array(BOOT_BYTES),
+    root: { low: 0, high: 0 },
+  };
+  using page = arena.alloc(PAGE_BYTES, 'superblock');
+  const calls = new RowCalls(store, 1);
+  zeroPages(page.page, 0, PAGE_BYTES);
+  await calls.pages(BioOp.WRITE, layout.superblockAt(0), page.page, 1);
+  const table = new GenerationTable(layout, new Seal(superblock.salt));
+  const complete = { ...superblock, root: table.rootAfter(1, [], page.page) };
+  encodeSuperblock(page.page, complete);
+  await calls.pages(BioOp.WRITE, layout.superblockAt(1), page.page, 1);
+  return complete;
+}
+
+function word(random: () => number): number {
+  return Math.floor(random() * 2 ** 32) | 0;
+}
+
+function requireDevices(data: BlockDevice, store: BlockDevice, layout: Layout): void {
+  const have = store.engine.sizeBytes();
+  const block = Math.max(store.limits.logical_block_size, data.limits.logical_block_size);
+  if (block > PAGE_BYTES) {
+    const reason = `blocks of ${block} bytes cannot be protected: at most 4096`;
+    throw new BlockError('EINVAL', { reason, device: data.engine.info.target });
+  }
+  if (have >= layout.storeBytes) return;
+  const reason =
+    `tuples of ${formatSize(layout.dataBytes)} need ${layout.storeBytes} bytes, ` +
+    `there are ${have}`;
+  throw new BlockError('ENOSPC', { reason, device: store.engine.info.target });
+}
+
+export interface FoundStore {
+  readonly superblock: Superblock;
+  readonly layout: Layout;
+  /** The store was closed in the cache of a host that is gone: what it closed never happened. */
+  readonly wasUndone: boolean;
+}
+
+/**
+ * Reads the superblocks and decides which of them counts. `boot`: this run of the host; null:
+ * nobody knows, so every close that was not flushed is a crash. Rejects with BlockError.
+ */
+export async function findStore(
+  data: BlockDevice,
+  store: BlockDevice,
+  options: { readonly arena: Arena; readonly boot: Uint8Array | null },
+): Promise<FoundStore> {
+  const device = store.engine.info.target;
+  using page = options.arena.alloc(PAGE_BYTES, 'superblock');
+  const calls = new RowCalls(store, 1);
+  const read = async (at: number): Promise<ReturnType<typeof decodeSuperblock>> => {
+    await calls.pages(BioOp.READ, at, page.page, 1);
+    return decodeSuperblock(page.page);
+  };
+  const end = store.engine.sizeBytes() - PAGE_BYTES;
+  if (end < PAGE_BYTES) throw noStore('unknown', device);
+  const first = await read(0);
+  // The second copy stands behind everything, where the first one says; or at the very end.
+  const at = typeof first === 'object' ? layoutOf(first).superblockAt(1) : end - (end % PAGE_BYTES);
+  const second = at <= end ? await read(at) : 'unknown';
+  const known = [first, second].filter((copy): copy is Superblock => typeof copy === 'object');
+  const [newer, older] = known.sort((a, b) => b.sequence - a.sequence);
+  if (newer === undefined) throw noStore(first === 'unknown' ? second : first, device);
+  const isGone = newer.state === StoreState.UNFLUSHED && !sameBoot(newer.boot, options.boot);
+  const superblock = isGone ? older : newer;
+  if (superblock === undefined) {
+    const reason =
+      'it was closed without a flush, the host was restarted since, and the superblock of ' +
+      'before cannot be read: protect the image anew';
+    throw new BlockError('EILSEQ', { reason, device });
+  }
+  const layout = layoutOf(superblock);
+  if (layout.dataBytes !== data.engine.sizeBytes()) {
+    const reason =
+      `these are the tuples of ${layout.dataBytes} bytes, but the data has ` +
+      `${data.engine.sizeBytes()}`;
+    throw new BlockError('EINVAL', { reason, device });
+  }
+  requireDevices(data, store, layout);
+  return { superblock, layout, wasUndone: isGone };
+}
+
+export function layoutOf(superblock: Superblock): Layout {
+  const { csum, intervalExp, dataBytes, logBytes, regionPages } = superblock;
+  const profile = integrityOfType({ type: PiType.TYPE1, csum }, 2 ** intervalExp);
+  return new Layout({ profile, dataBytes, logBytes, regionPages });
+}
+
+function sameBoot(a: Uint8Array, b: Uint8Array | null): boolean {
+  return b !== null && a.every((byte, i) => byte === b[i]);
+}
+
+function noStore(why: Superblock | string, device: string): BlockError {
+  const what =
+    why === 'unknown' ? 'it is no store of tuples' : `its superblocks are ${String(why)}`;
+  const reason = why === 'other version' ? 'it has a format of another version' : what;
+  return new BlockError(why === 'unknown' ? 'EINVAL' : 'EILSEQ', { reason, device });
+}

@@ -1,0 +1,134 @@
+import { assert } from '../base/assert.ts';
+import { BlockError } from '../base/block-error.ts';
+import { Errno, errnoNumber } from '../base/errno.ts';
+import type { LogWaiter } from './intent-log.ts';
+import { RecordKind } from './log-record.ts';
+import { RowCalls } from './row-transfer.ts';
+import type { TupleStore } from './tuple-store.ts';
+
+/** Somebody whose regions are not open yet. */
+export interface RegionWaiter {
+  readonly firstRegion: number;
+  readonly lastRegion: number;
+  /** Bytes of the log that are set aside for a mark; 0 when it was written. */
+  markReserve: number;
+  /** They are open on the medium, or why not: 0 or -errno. Runs from the loop. */
+  regionsOpen(status: number): void;
+}
+
+/** A writer that goes on in order opens as many more at once, at most. */
+const AHEAD_MAX = 8;
+
+/**
+ * Which parts of the data may differ from what the store says on the medium. A region is marked
+ * before the first write to it goes out, durably: after a power cut only marked ones are looked at.
+ * A commit closes all of them. One flush serves everybody who waits.
+ */
+export class RegionMap {
+  readonly #tuples: TupleStore;
+  readonly #calls: RowCalls;
+  readonly #isOpen: Uint8Array;
+  #openCount = 0;
+  #waiting: RegionWaiter[] = [];
+  #isRunning = false;
+  #ahead = 1;
+
+  constructor(tuples: TupleStore) {
+    this.#tuples = tuples;
+    this.#calls = new RowCalls(tuples.store, 1);
+    this.#isOpen = new Uint8Array(tuples.layout.regions);
+  }
+
+  get openCount(): number {
+    return this.#openCount;
+  }
+
+  get isIdle(): boolean {
+    return !this.#isRunning;
+  }
+
+  /** True: writes may go out now. False: `waiter.regionsOpen` comes, later. */
+  open(waiter: RegionWaiter): boolean {
+    if (this.#areOpen(waiter)) return true;
+    this.#waiting.push(waiter);
+    if (!this.#isRunning) void this.#run();
+    return false;
+  }
+
+  /** After a commit. */
+  closeAll(): void {
+    assert(this.isIdle, 'protect: regions closed while some are being opened');
+    this.#isOpen.fill(0);
+    this.#openCount = 0;
+  }
+
+  #areOpen({ firstRegion, lastRegion }: RegionWaiter): boolean {
+    for (let i = firstRegion; i <= lastRegion; i++) if (this.#isOpen[i] === 0) return false;
+    return true;
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#waiting.length > 0) {
+      const waiters = this.#waiting;
+      this.#waiting = [];
+      const status = await this.#openFor(waiters);
+      for (const waiter of waiters) waiter.regionsOpen(status);
+    }
+    this.#isRunning = false;
+  }
+
+  async #openFor(waiters: readonly RegionWaiter[]): Promise<number> {
+    const tuples = this.#tuples;
+    try {
+      await tuples.markOpen();
+      const opened: (readonly [number, number])[] = [];
+      for (const waiter of waiters) {
+        if (this.#areOpen(waiter)) continue;
+        const end = this.#endOf(waiter);
+        assert(waiter.markReserve > 0, 'protect: no room in the log for a mark');
+        waiter.markReserve = 0;
+        const status = await this.#record(waiter.firstRegion, end - waiter.firstRegion);
+        if (status !== 0) return status;
+        opened.push([waiter.firstRegion, end]);
+      }
+      await this.#calls.flush();
+      for (const [first, end] of opened) this.#mark(first, end);
+      return 0;
+    } catch (error) {
+      return error instanceof BlockError ? -errnoNumber(error.code) : -Errno.EIO;
+    }
+  }
+
+  #mark(first: number, end: number): void {
+    for (let i = first; i < end; i++) {
+      if (this.#isOpen[i] === 0) this.#openCount++;
+      this.#isOpen[i] = 1;
+    }
+  }
+
+  /** Twice as far as the last time while the writer goes on where it was. */
+  #endOf({ firstRegion, lastRegion }: RegionWaiter): number {
+    const goesOn = firstRegion > 0 && this.#isOpen[firstRegion - 1] === 1;
+    this.#ahead = goesOn ? Math.min(this.#ahead * 2, AHEAD_MAX) : 1;
+    return Math.min(lastRegion + this.#ahead, this.#isOpen.length);
+  }
+
+  #record(first: number, count: number): Promise<number> {
+    const { log } = this.#tuples;
+    return new Promise((resolve) => {
+      const waiter: LogWaiter = {
+        lsn: -1,
+        logKind: RecordKind.OPEN,
+        logFirst: first,
+        logCount: count,
+        logPage: 0,
+        logPayload: 0,
+        logDurable: false,
+        logWritten: resolve,
+      };
+      log.append(waiter);
+      log.kick();
+    });
+  }
+}
