@@ -36,6 +36,8 @@ export interface OpenProtectOptions {
   readonly ordered?: boolean | undefined;
   /** False: closing does not wait for the medium. Default true. */
   readonly flushesAtClose?: boolean | undefined;
+  /** After the engine has closed both devices: for what the opener made for it. */
+  readonly onClosed?: (() => void) | undefined;
 }
 
 export const PROTECT_DEPTH_DEFAULT = 64;
@@ -61,7 +63,8 @@ export async function openProtect(options: OpenProtectOptions): Promise<ProtectE
     if (superblock.state === StoreState.OPEN) report = await new Recovery(tuples, isReadOnly).run();
     const info = infoOf(options, layout, { depth, isReadOnly, report, wasUndone });
     const close: CloseWish = { isDurable: options.flushesAtClose ?? true, boot };
-    return new ProtectEngine({ tuples, info, close, report, defer: options.defer });
+    const { defer, onClosed } = options;
+    return new ProtectEngine({ tuples, info, close, report, defer, onClosed });
   } catch (error) {
     tuples.release();
     throw error;

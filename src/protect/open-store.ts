@@ -151,6 +151,10 @@ export async function findStore(
       'before cannot be read: protect the image anew';
     throw new BlockError('EILSEQ', { reason, device });
   }
+  if (superblock.state === StoreState.UNFINISHED) {
+    const reason = 'making its tuples was not finished: protect the image anew';
+    throw new BlockError('EINVAL', { reason, device });
+  }
   const layout = layoutOf(superblock);
   if (layout.dataBytes !== data.engine.sizeBytes()) {
     const reason =

@@ -24,6 +24,7 @@ for (const [name, guard] of [
       const left = work.mediaAt(at, random, BLOCK);
       const { bytes, recovery } = await mendAndRead(left, rig, at);
       work.judge(bytes, at, BLOCK);
+      work.judgeTaken(recovery, at);
       blocksChecked += recovery?.blocksChecked ?? 0;
     }
     // Only open regions are looked at, so not all blocks each time.

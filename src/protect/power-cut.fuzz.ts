@@ -156,6 +156,18 @@ export class CutWorkload {
     return { data: this.history.kill(0, at, random), store: this.history.kill(1, at, random) };
   }
 
+  /**
+   * Asserts that no block was taken as it is whose every write the program knew to be on the medium
+   * at event `at`.
+   */
+  judgeTaken(recovery: RecoveryReport | null, at: number): void {
+    for (const block of [...(recovery?.torn ?? []), ...(recovery?.unlogged ?? [])]) {
+      const list = this.#versions[block] as Version[];
+      const isOpen = list.some((version) => version.issued <= at && version.durable > at);
+      assert(isOpen, `block ${block} was flushed, and yet not compared with its tuple`);
+    }
+  }
+
   /** Blocks that some write had not finished with at event `at`. */
   blocksInFlight(at: number): Set<number> {
     const blocks = new Set<number>();

@@ -36,6 +36,7 @@ for (const [name, rig, sectorBytes] of [
         const left = work.mediaAt(at, random, sectorBytes);
         const { bytes, recovery } = await mendAndRead(left, { ...options, boot: null }, at);
         work.judge(bytes, at, sectorBytes);
+        work.judgeTaken(recovery, at);
         assert.equal(recovery?.badCount ?? 0, 0);
         settled += recovery?.settled ?? 0;
       }

@@ -36,6 +36,8 @@ export interface ProtectEngineOptions {
   /** What a recovery found when it was opened; null: none was needed. */
   readonly report: RecoveryReport | null;
   readonly defer: Defer;
+  /** After everything is closed: for what the opener made. */
+  readonly onClosed?: (() => void) | undefined;
 }
 
 /** Mismatches that are remembered for whoever asks why a read failed. */
@@ -68,6 +70,7 @@ export class ProtectEngine implements Engine {
   #wantsCommit = false;
   #isCommitting = false;
   #isClosed = false;
+  readonly #onClosed: (() => void) | undefined;
 
   constructor(options: ProtectEngineOptions) {
     this.info = options.info;
@@ -76,6 +79,7 @@ export class ProtectEngine implements Engine {
     this.regions = new RegionMap(options.tuples);
     this.recovery = options.report;
     this.#close = options.close;
+    this.#onClosed = options.onClosed;
     this.#mender = new WriteMender(options.tuples);
     const { depth } = options.info;
     this.#ring = new CompletionRing(depth, options.defer);
@@ -154,6 +158,7 @@ export class ProtectEngine implements Engine {
       tuples.release();
       await tuples.data.close();
       await tuples.store.close();
+      this.#onClosed?.();
     }
   }
 

@@ -30,6 +30,8 @@ export const StoreState = {
   CLEAN: 2,
   /** Everything is in the tuple pages, but the host may still have it in its cache. */
   UNFLUSHED: 3,
+  /** The tuples of what was there before are being made. */
+  UNFINISHED: 4,
 } as const;
 export type StoreState = (typeof StoreState)[keyof typeof StoreState];
 
