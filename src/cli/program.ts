@@ -8,9 +8,11 @@ import type { ExplainFlags } from './explain/explain-command.ts';
 import type { HoldsFlags } from './holds/holds-command.ts';
 import type { InfoFlags } from './info/info-command.ts';
 import { addPi } from './pi/pi-program.ts';
+import { addProtect } from './protect/protect-program.ts';
 
 const TARGETS = `
-A target is a file, a block device, ram:SIZE, null:SIZE or, for copy, - (standard input, output).
+A target is a file, a block device, ram:SIZE, null:SIZE or, for copy, - (standard input, output);
+protect:TARGET is one with tuples beside it (biovec protect).
 Sizes are powers of 1024: 4096, 64K, 1.5M, 1G.
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 and 143 stopped by Ctrl-C and SIGTERM.`;
 
@@ -51,6 +53,7 @@ function makeProgram(ended: Ended): Command {
   addExplain(program, ended);
   addHolds(program, ended);
   addPi(program, ended);
+  addProtect(program, ended);
   program
     .command('demo')
     .description('show the main job on a small disk image in a temporary folder')
@@ -76,6 +79,7 @@ function addCopy(program: Command, ended: Ended): void {
         .default('auto'),
     )
     .option('--flush', 'end when everything is on the medium')
+    .option('--protect', 'keep tuples beside the destination: in DESTINATION.pi')
     .option('--verify', 'read the destination back and compare')
     .option('--stats', 'print what was mapped, copied, split and merged')
     .option('--trace <file>', 'write every step of the path, one JSON object a line')

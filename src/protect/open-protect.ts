@@ -104,6 +104,7 @@ function infoOf(options: OpenProtectOptions, layout: Layout, opened: Opened): En
     byteGranular: false,
     fixedSize: true,
     facts: {
+      ...passedOn(data),
       type: 'protected device',
       data: data.engine.info.target,
       tuples: store.engine.info.target,
@@ -115,4 +116,14 @@ function infoOf(options: OpenProtectOptions, layout: Layout, opened: Opened): En
       recovery: opened.wasUndone ? `${recovery}; the last close was not flushed` : recovery,
     },
   };
+}
+
+/** What the device below knows of itself and is true of this one too. */
+function passedOn(data: BlockDevice): Record<string, string | number | boolean> {
+  const passed: Record<string, string | number | boolean> = {};
+  for (const name of ['limits', 'extents']) {
+    const fact = data.engine.info.facts[name];
+    if (fact !== undefined) passed[name] = fact;
+  }
+  return passed;
 }

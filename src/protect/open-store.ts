@@ -2,7 +2,14 @@ import { BlockError } from '../base/block-error.ts';
 import { formatSize, PAGE_BYTES } from '../base/units.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import type { BlockDevice } from '../device/block-device.ts';
-import { type Csum, integrityOfType, PiType } from '../integrity/integrity-profile.ts';
+import {
+  type Csum,
+  IntegrityFlag,
+  type IntegrityProfile,
+  integrityOfType,
+  PiType,
+  validateIntegrity,
+} from '../integrity/integrity-profile.ts';
 import type { Arena } from '../memory/arena.ts';
 import { zeroPages } from '../memory/copy.ts';
 import { GenerationTable } from './generation-table.ts';
@@ -48,9 +55,16 @@ export function layoutFor(dataBytes: number, format: StoreFormat): Layout {
     throw new BlockError('EINVAL', { reason });
   }
   const csum = format.guard ?? 'crc64';
-  const profile = integrityOfType({ type: PiType.TYPE1, csum }, interval);
+  const profile = profileFor(csum, interval);
   const { logBytes, regionPages } = format;
   return new Layout({ profile, dataBytes, logBytes, regionPages });
+}
+
+/** Its guards do not care where a segment ends. */
+function profileFor(csum: Csum, interval: number): IntegrityProfile {
+  const profile = integrityOfType({ type: PiType.TYPE1, csum }, interval);
+  const flags = profile.flags | IntegrityFlag.SPLIT_INTERVAL_OK;
+  return validateIntegrity({ ...profile, flags }, interval);
 }
 
 /**
@@ -166,9 +180,22 @@ export async function findStore(
   return { superblock, layout, wasUndone: isGone };
 }
 
+/** Whether one of the superblocks is there, whole or not. */
+export async function looksLikeStore(store: BlockDevice, arena: Arena): Promise<boolean> {
+  const end = store.engine.sizeBytes() - PAGE_BYTES;
+  if (end < PAGE_BYTES) return false;
+  using page = arena.alloc(PAGE_BYTES, 'superblock');
+  const calls = new RowCalls(store, 1);
+  for (const at of [0, end - (end % PAGE_BYTES)]) {
+    await calls.pages(BioOp.READ, at, page.page, 1);
+    if (decodeSuperblock(page.page) !== 'unknown') return true;
+  }
+  return false;
+}
+
 export function layoutOf(superblock: Superblock): Layout {
   const { csum, intervalExp, dataBytes, logBytes, regionPages } = superblock;
-  const profile = integrityOfType({ type: PiType.TYPE1, csum }, 2 ** intervalExp);
+  const profile = profileFor(csum, 2 ** intervalExp);
   return new Layout({ profile, dataBytes, logBytes, regionPages });
 }
 

@@ -18,7 +18,7 @@ import { requestPagesMax } from './protect-limits.ts';
 import { ProtectSlot } from './protect-slot.ts';
 import type { RecoveryReport } from './recovery.ts';
 import { RegionMap } from './region-map.ts';
-import { StoreState } from './superblock.ts';
+import { FreshBlocks, StoreState } from './superblock.ts';
 import type { TupleStore } from './tuple-store.ts';
 
 /** How a device is left. */
@@ -96,6 +96,11 @@ export class ProtectEngine implements Engine {
     const { frames } = tuples.cache;
     this.#dirtyMax = frames >= layout.pages ? layout.pages : frames - depth * pagesMax;
     assert(this.#dirtyMax >= Math.min(pagesMax, layout.pages), 'protect: too few pages in memory');
+  }
+
+  /** Every block that nobody wrote is zeros, and its tuple says so. */
+  get isFresh(): boolean {
+    return this.tuples.superblock.fresh === FreshBlocks.ZEROS;
   }
 
   /** The last mismatches that reads met, oldest first. */

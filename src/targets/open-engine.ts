@@ -6,6 +6,7 @@ import { type NullEngineOptions, openNullEngine } from '../engine/memory/null-en
 import { openRamEngine } from '../engine/memory/ram-engine.ts';
 import { nodeEnv } from '../node/node-env.ts';
 import { type EngineChoice, openFile } from './file-choice.ts';
+import { openProtected } from './open-protected.ts';
 import type { Target } from './target.ts';
 
 export interface OpenEngineOptions {
@@ -21,6 +22,8 @@ export interface OpenEngineOptions {
   readonly depth?: number | undefined;
   /** For files and block devices. Default: BIOVEC_ENGINE, else 'auto'. */
   readonly engine?: EngineChoice | undefined;
+  /** Of a protected target: closing waits for the medium. Default true. */
+  readonly flushesAtClose?: boolean | undefined;
   /** Default: this Node process. */
   readonly env?: HostEnv | undefined;
 }
@@ -39,6 +42,8 @@ export async function openEngine(target: Target, options: OpenEngineOptions = {}
       });
     case 'null':
       return openNullEngine(memoryOptions(target, options, env));
+    case 'protect':
+      return openProtected(target, options, env, (data) => openEngine(target.data, data));
     case 'stdio': {
       const reason = 'standard input and output are streams; only copy takes them';
       throw new BlockError('EINVAL', { reason, device: target.text });

@@ -1,12 +1,33 @@
 import { BlockError } from '../base/block-error.ts';
 import { parseSize } from '../base/units.ts';
 import { type MemoryOptions, parseMemoryOptions } from './memory-options.ts';
+import { type ProtectWords, parseProtect } from './protect-options.ts';
+
+/** A regular file or a block device: opening it tells. */
+export interface FileTarget {
+  readonly kind: 'file';
+  readonly text: string;
+  readonly path: string;
+}
+
+export interface RamTarget extends MemoryOptions {
+  readonly kind: 'ram';
+  readonly text: string;
+  readonly sizeBytes: number;
+}
+
+/** Another target with tuples beside it. */
+export interface ProtectTarget extends Omit<ProtectWords, 'data'> {
+  readonly kind: 'protect';
+  readonly text: string;
+  readonly data: FileTarget | RamTarget;
+}
 
 /** What a user can name. `text` is the name as written. */
 export type Target =
-  /** A regular file or a block device: opening it tells. */
-  | { readonly kind: 'file'; readonly text: string; readonly path: string }
-  | ({ readonly kind: 'ram'; readonly text: string; readonly sizeBytes: number } & MemoryOptions)
+  | FileTarget
+  | RamTarget
+  | ProtectTarget
   | { readonly kind: 'null'; readonly text: string; readonly sizeBytes: number }
   /** Standard input or output: a stream, which only `copy` takes. */
   | { readonly kind: 'stdio'; readonly text: string }
@@ -16,10 +37,12 @@ const NBD_SCHEME = /^nbds?(\+unix|\+vsock)?:\/\//i;
 /** A drive letter (`C:\disk.img`) is no scheme: schemes here have two letters or more. */
 const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
 const MEMORY = /^(ram|null):(.*)$/i;
+const PROTECT = /^protect:(.*)$/i;
 
 /**
  * `disk.img`, `/dev/vdb`, `ram:1G`, `ram:1G,block=4096,pi=crc64`, `null:1T`, `-`,
- * `nbd://host/export`. A file with such a name is written with its folder: `./ram:1G`, `./-`.
+ * `nbd://host/export`, `protect:disk.img`. A file with such a name is written with its folder:
+ * `./ram:1G`, `./-`.
  * Throws BlockError EINVAL with a sentence.
  */
 export function parseTarget(text: string): Target {
@@ -29,6 +52,8 @@ export function parseTarget(text: string): Target {
   }
   if (text === '-') return { kind: 'stdio', text };
   if (NBD_SCHEME.test(text)) return { kind: 'nbd', text, uri: text };
+  const protect = PROTECT.exec(text);
+  if (protect !== null) return protectTarget(text, protect[1] as string);
   const memory = MEMORY.exec(text);
   if (memory !== null) {
     const [size = '', ...words] = memory[2].split(',');
@@ -46,10 +71,24 @@ export function parseTarget(text: string): Target {
   if (scheme !== null) {
     const reason =
       `'${scheme[1]}' is no kind of target; there are files, block devices, ` +
-      'ram:SIZE, null:SIZE and nbd://';
+      'ram:SIZE, null:SIZE, nbd:// and protect:TARGET';
     throw new BlockError('EINVAL', { reason, device: text });
   }
   return { kind: 'file', text, path: text };
+}
+
+function protectTarget(text: string, rest: string): ProtectTarget {
+  const { data: name, ...words } = parseProtect(rest, text);
+  const data = parseTarget(name);
+  if (data.kind !== 'file' && data.kind !== 'ram') {
+    const reason = `'${name}' cannot be protected; files, block devices and ram:SIZE can`;
+    throw new BlockError('EINVAL', { reason, device: text });
+  }
+  if (data.kind === 'ram' && data.integrity !== null) {
+    const reason = `'${name}' keeps tuples by itself`;
+    throw new BlockError('EINVAL', { reason, device: text });
+  }
+  return { kind: 'protect', text, data, ...words };
 }
 
 function memorySize(text: string, size: string): number {

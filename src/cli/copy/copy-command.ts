@@ -17,6 +17,7 @@ export interface CopyFlags {
   readonly sparse: SparsePolicy;
   readonly flush?: boolean;
   readonly verify?: boolean;
+  readonly protect?: boolean;
   readonly stats?: boolean;
   readonly json?: boolean;
   readonly trace?: string;
@@ -57,6 +58,7 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
       sparse: flags.sparse,
       flush: flags.flush ?? false,
       verify: flags.verify ?? false,
+      protect: flags.protect ?? false,
       trace,
     },
     interrupt.signal,
@@ -108,6 +110,9 @@ function requireSense(flags: CopyFlags, pieces: Pieces, destination: Target): vo
   if (requestBytes * requests > BUFFER_BYTES_MAX) {
     const size = formatSize(requestBytes);
     throw new UsageError(`${requests} requests of ${size} are more than 1 GiB of buffers`);
+  }
+  if (flags.protect === true && destination.kind !== 'file') {
+    throw new UsageError('--protect needs a file or a block device as destination');
   }
   if (destination.kind !== 'stdio') return;
   if (flags.verify === true) throw new UsageError('--verify cannot read standard output back');

@@ -19,6 +19,8 @@ export interface CopyOptions {
   readonly sparse: SparsePolicy;
   readonly flush: boolean;
   readonly verify: boolean;
+  /** Keep tuples beside the destination. */
+  readonly protect: boolean;
   /** null: what happens is not written down. */
   readonly trace: TraceFile | null;
 }
@@ -89,8 +91,8 @@ export class CopyJob {
   }
 
   async run(from: Target, to: Target): Promise<CopyReport> {
-    const { direct, sparse, trace } = this.#options;
-    const opening: EndpointOptions = { arena: this.#arena, direct, sparse };
+    const { direct, sparse, trace, protect, flush } = this.#options;
+    const opening: EndpointOptions = { arena: this.#arena, direct, sparse, protect, flush };
     const source = await openSource(from, opening);
     let report: CopyReport;
     try {

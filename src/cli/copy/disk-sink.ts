@@ -12,6 +12,8 @@ export interface DiskSinkOptions {
   readonly arena: Arena;
   /** Give zeros of a device back to it, if it then reads as zeros. */
   readonly discards: boolean;
+  /** All of it is zeros already, and takes no space. Default: of a file that grows. */
+  readonly isEmpty?: boolean | undefined;
 }
 
 const SCRATCH_BYTES = MIB;
@@ -25,6 +27,7 @@ export class DiskSink implements CopySink {
   readonly size: number | null;
   readonly #arena: Arena;
   readonly #isFile: boolean;
+  readonly #isEmpty: boolean;
   #discards: boolean;
   #zeros: ArenaBuffer | null = null;
 
@@ -33,6 +36,7 @@ export class DiskSink implements CopySink {
     this.disk = disk;
     this.#arena = options.arena;
     this.#isFile = !disk.device.engine.info.fixedSize;
+    this.#isEmpty = options.isEmpty ?? this.#isFile;
     this.size = this.#isFile ? null : disk.size;
     this.#discards = options.discards && disk.limits.max_discard_sectors > 0;
   }
@@ -53,7 +57,7 @@ export class DiskSink implements CopySink {
   }
 
   async zero(position: number, bytes: number): Promise<void> {
-    if (this.#isFile) return;
+    if (this.#isEmpty) return;
     const block = this.disk.limits.logical_block_size;
     const whole = bytes - (bytes % block);
     if (whole > 0) await this.#zeroBlocks(position, whole);

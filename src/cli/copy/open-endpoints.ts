@@ -1,9 +1,14 @@
 import { type BigIntStats, promises as fs, fstatSync } from 'node:fs';
 import { BlockError } from '../../base/block-error.ts';
 import { formatSize } from '../../base/units.ts';
+import { BlockDevice } from '../../device/block-device.ts';
+import { Disk } from '../../device/disk.ts';
 import type { Arena } from '../../memory/arena.ts';
+import { nodeEnv } from '../../node/node-env.ts';
+import { ProtectEngine } from '../../protect/protect-engine.ts';
+import { createProtected, requireFile } from '../../targets/create-protected.ts';
 import { open } from '../../targets/open.ts';
-import type { Target } from '../../targets/target.ts';
+import { parseTarget, type Target } from '../../targets/target.ts';
 import { DiskSink } from './disk-sink.ts';
 import { DiskSource } from './disk-source.ts';
 import type { CopySink, CopySource, SparsePolicy } from './endpoint.ts';
@@ -14,6 +19,10 @@ export interface EndpointOptions {
   readonly arena: Arena;
   readonly direct: boolean;
   readonly sparse: SparsePolicy;
+  /** Tuples beside the destination. */
+  readonly protect: boolean;
+  /** The copy ends with a flush, so closing the destination may wait for the medium too. */
+  readonly flush: boolean;
 }
 
 export async function openSource(target: Target, options: EndpointOptions): Promise<CopySource> {
@@ -32,6 +41,7 @@ export async function openSink(
   options: EndpointOptions,
 ): Promise<CopySink> {
   if (target.kind === 'stdio') return new StreamSink(1, 'standard output');
+  if (options.protect) return await openProtectedSink(target, size, options);
   const { arena, direct } = options;
   const disk = await open(target.text, { arena, direct, create: true });
   try {
@@ -55,6 +65,30 @@ export async function openSink(
   }
 }
 
+/** A new file with tuples, or a device that gets some. */
+async function openProtectedSink(
+  target: Target,
+  size: number | null,
+  options: EndpointOptions,
+): Promise<CopySink> {
+  const named = parseTarget(`protect:${target.text}`);
+  if (size === null || named.kind !== 'protect') {
+    const reason = '--protect needs to know the size first, and the source is a stream';
+    throw new BlockError('EINVAL', { reason, device: target.text });
+  }
+  const { arena, direct, flush } = options;
+  const engine = await createProtected(requireFile(named), {
+    sizeBytes: size,
+    direct,
+    flushesAtClose: flush,
+    again: true,
+  });
+  const { defer, nowNs } = nodeEnv();
+  const disk = new Disk(new BlockDevice({ engine, arena, defer, nowNs }));
+  const isEmpty = engine instanceof ProtectEngine && engine.isFresh;
+  return new DiskSink({ disk, arena, discards: options.sparse === 'always', isEmpty });
+}
+
 /** Throws when both name one file or device: emptying the destination would empty the source. */
 export async function requireDifferent(source: Target, destination: Target): Promise<void> {
   const [from, to] = await Promise.all([identify(source, 0), identify(destination, 1)]);
@@ -70,9 +104,10 @@ export async function requireDifferent(source: Target, destination: Target): Pro
 /** null: memory, or nothing there. */
 async function identify(target: Target, stdioFd: number): Promise<BigIntStats | null> {
   if (target.kind === 'stdio') return fstatSync(stdioFd, { bigint: true });
-  if (target.kind !== 'file') return null;
+  const file = target.kind === 'protect' ? target.data : target;
+  if (file.kind !== 'file') return null;
   try {
-    return await fs.stat(target.path, { bigint: true });
+    return await fs.stat(file.path, { bigint: true });
   } catch {
     return null; // Opening it says what is wrong.
   }

@@ -57,6 +57,7 @@ async function copyImage(folder: string): Promise<ExitCode> {
       sparse: 'auto',
       flush: false,
       verify: true,
+      protect: false,
       trace: null,
     },
     interrupt.signal,
