@@ -23,7 +23,7 @@ export const TABLE_ENTRIES = (PAGE_BYTES - PAGE_HEADER_BYTES) / TABLE_ENTRY_BYTE
 export const REGION_PAGES_DEFAULT = 32;
 /** The log is read as a whole after a crash, into memory. */
 const LOG_BYTES_MIN = 256 * KIB;
-const LOG_BYTES_MAX = 16 * MIB;
+const LOG_BYTES_MAX = 64 * MIB;
 /** Memory has 12 bytes for each tuple page; more than that is no bounded memory. */
 const PAGES_MAX = 2 ** 26;
 
@@ -31,7 +31,7 @@ export interface LayoutOptions {
   readonly profile: IntegrityProfile;
   /** Bytes of data that are protected. */
   readonly dataBytes: number;
-  /** Default: 1/128 of the data, 256 KiB to 16 MiB. */
+  /** Default: 1/128 of the data, 256 KiB to 64 MiB. */
   readonly logBytes?: number | undefined;
   /** Default 32. */
   readonly regionPages?: number | undefined;

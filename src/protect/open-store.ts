@@ -1,5 +1,5 @@
 import { BlockError } from '../base/block-error.ts';
-import { formatSize, PAGE_BYTES } from '../base/units.ts';
+import { formatSize, MIB, PAGE_BYTES } from '../base/units.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import type { BlockDevice } from '../device/block-device.ts';
 import {
@@ -35,11 +35,13 @@ export interface StoreFormat {
   readonly intervalBytes?: number | undefined;
   /** What blocks hold that nobody wrote. */
   readonly fresh: FreshBlocks;
-  /** Default: 1/128 of the data, 256 KiB to 16 MiB. */
+  /** Default: 1/128 of the data, 256 KiB to 64 MiB. */
   readonly logBytes?: number | undefined;
   /** Tuple pages of a region. Default 32: about 32 MiB of data. */
   readonly regionPages?: number | undefined;
 }
+
+const CLEAR_BYTES = MIB;
 
 /** Layout of a store for `dataBytes`. Throws BlockError EINVAL. */
 export function layoutFor(dataBytes: number, format: StoreFormat): Layout {
@@ -69,7 +71,7 @@ function profileFor(csum: Csum, interval: number): IntegrityProfile {
 
 /**
  * Makes an empty store for `data` on `store`, in the given state; nothing of what was there before
- * counts any more. Durable with the next flush of `store`.
+ * counts any more. On the medium when it resolves.
  */
 export async function formatStore(
   data: BlockDevice,
@@ -104,7 +106,25 @@ export async function formatStore(
   const complete = { ...superblock, root: table.rootAfter(1, [], page.page) };
   encodeSuperblock(page.page, complete);
   await calls.pages(BioOp.WRITE, layout.superblockAt(1), page.page, 1);
+  await clearLog(layout, calls, arena);
+  await calls.flush();
   return complete;
+}
+
+/**
+ * Blocks of a file that have a place already are flushed without a word to the file system's
+ * journal. Where they have none, ext4 first writes out what other files have waiting: a flush of
+ * the log in the middle of a copy then costs as much as one of the copy (4 s instead of 0.7 s for
+ * 512 MiB).
+ */
+async function clearLog(layout: Layout, calls: RowCalls, arena: Arena): Promise<void> {
+  const bytes = Math.min(layout.logBytes, CLEAR_BYTES);
+  using zeros = arena.alloc(bytes, 'zeros');
+  zeroPages(zeros.page, 0, bytes);
+  for (let at = 0; at < layout.logBytes; at += bytes) {
+    const pages = Math.min(bytes, layout.logBytes - at) / PAGE_BYTES;
+    await calls.pages(BioOp.WRITE, layout.logStart + at, zeros.page, pages);
+  }
 }
 
 function word(random: () => number): number {

@@ -7,7 +7,6 @@ import { RangeLocks } from '../device/range-locks.ts';
 import type { Engine, EngineInfo, Extent } from '../engine/contract.ts';
 import { CompletionRing, type Defer } from '../engine/memory/completion-ring.ts';
 import { rangeStatus } from '../engine/memory/medium.ts';
-import { type FaultReport, reportFault } from '../integrity/fault-text.ts';
 import type { ArenaBuffer } from '../memory/arena-buffer.ts';
 import type { Request } from '../queue/request.ts';
 import type { RequestTable } from '../queue/request-table.ts';
@@ -40,8 +39,8 @@ export interface ProtectEngineOptions {
   readonly onClosed?: (() => void) | undefined;
 }
 
-/** Mismatches that are remembered for whoever asks why a read failed. */
-const FAULTS_MAX = 64;
+/** A log that is so full is emptied: 1 GiB written in order in requests of 1 MiB fills 4.5 MiB. */
+const LOG_FULL = 0.75;
 /** After a flush so many open regions are closed by a commit: 1 GiB of reading after a crash. */
 const REGIONS_AFTER_FLUSH = 32;
 
@@ -61,7 +60,6 @@ export class ProtectEngine implements Engine {
   readonly #active: ProtectSlot[] = [];
   /** Writes that wait for a commit, in order. */
   #parked: ProtectSlot[] = [];
-  readonly #faults: FaultReport[] = [];
   #table: RequestTable | null = null;
   #writes = 0;
   /** Tuple pages that admitted writes may make dirty. */
@@ -101,11 +99,6 @@ export class ProtectEngine implements Engine {
   /** Every block that nobody wrote is zeros, and its tuple says so. */
   get isFresh(): boolean {
     return this.tuples.superblock.fresh === FreshBlocks.ZEROS;
-  }
-
-  /** The last mismatches that reads met, oldest first. */
-  get faults(): readonly FaultReport[] {
-    return this.#faults;
   }
 
   sizeBytes(): number {
@@ -251,11 +244,6 @@ export class ProtectEngine implements Engine {
     if (this.regions.openCount > REGIONS_AFTER_FLUSH) this.#wantCommit();
   }
 
-  noteFault(slot: ProtectSlot): void {
-    if (this.#faults.length === FAULTS_MAX) this.#faults.shift();
-    this.#faults.push(reportFault(slot.fault, this.layout.profile, slot.first));
-  }
-
   /** The end of every request that had a slot. */
   complete(slot: ProtectSlot, status: number, bytesDone: number): void {
     const at = this.#active.indexOf(slot);
@@ -269,7 +257,7 @@ export class ProtectEngine implements Engine {
       if (slot.op !== BioOp.READ) {
         this.#writes--;
         this.#pagesReserved -= slot.lastPage - slot.firstPage + 1;
-        if (log.used > this.layout.logBytes / 2) this.#wantCommit();
+        if (log.used > LOG_FULL * this.layout.logBytes) this.#wantCommit();
       }
       this.#locks.release(slot, grant);
     }

@@ -1,17 +1,12 @@
 import { assert } from '../base/assert.ts';
-import { Errno } from '../base/errno.ts';
 import { SECTOR_BYTES } from '../base/units.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
 import type { RangeHolder } from '../device/range-locks.ts';
-import { generate } from '../integrity/generate.ts';
-import { PiWalk, type RowsAt } from '../integrity/pi-walk.ts';
-import { CheckFlag, PiCheck, PiFault, verify } from '../integrity/verify.ts';
 import { copyPages } from '../memory/copy.ts';
 import { HoldKind } from '../memory/holds.ts';
 import { MetadataCursor } from '../queue/metadata-cursor.ts';
 import { type Request, SegmentCursor } from '../queue/request.ts';
-import { OneRow } from './fresh-tuples.ts';
 import type { LogWaiter } from './intent-log.ts';
 import { RecordKind } from './log-record.ts';
 import type { ProtectEngine } from './protect-engine.ts';
@@ -24,12 +19,9 @@ export const SLOT_SEGMENTS_MAX = 256;
 
 const cursor = new SegmentCursor();
 const metadata = new MetadataCursor();
-const walk = new PiWalk();
-const check = new PiCheck();
 
 /**
- * One request at work. A read: pages of tuples and data at once, then the check. A write: its place
- * in the log and in the open regions, then log and data at once, then the tuples into the cache;
+ * One request at work. A read: pages of tuples and data at once. A write: its place in the log and in the open regions, then log and data at once, then the tuples into the cache;
  * until then nobody else reads or writes these blocks.
  */
 export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWaiter {
@@ -52,14 +44,11 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
   /** Bytes of the log that are set aside for a region's mark. */
   markReserve = 0;
   logStatus = 0;
-  /** Where the first mismatch of a read is. */
-  readonly fault = new PiFault();
   /** The data, and for a flush the data's device. */
   readonly rows: RowTransfer;
   /** New tuples of a write, in frames of the engine's. */
   readonly tuplePage: number;
   readonly #storeFlush: RowTransfer;
-  readonly #tupleRow = new OneRow();
   readonly #pageRows: BvecTable;
   /** Events that are still to come before the next step. */
   #waits = 0;
@@ -228,22 +217,17 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
   }
 
   #makeTuples(): void {
-    const { layout, tuples } = this.engine;
+    const { fresh } = this.engine.tuples;
     const { first, count, tuplePage } = this;
-    if (this.op === BioOp.WRITE) {
-      if (this.#takeTuples()) return;
-      walk.startSeparate(layout.profile, this.dataRows(0), this.newTuples(0));
-      generate(walk, layout.profile, first);
-    } else if (this.op === BioOp.WRITE_ZEROES) {
-      tuples.fresh.fillZeros(tuplePage, 0, first, count);
-    } else {
-      tuples.fresh.fillUnchecked(tuplePage, 0, count);
-    }
+    if (this.op === BioOp.WRITE) this.#takeTuples();
+    else if (this.op === BioOp.WRITE_ZEROES) fresh.fillZeros(tuplePage, 0, first, count);
+    else fresh.fillUnchecked(tuplePage, 0, count);
   }
 
-  /** The tuples that came with a write; false: none came. */
-  #takeTuples(): boolean {
-    if (!metadata.start(this.request as Request)) return false;
+  /** The tuples that came with a write. */
+  #takeTuples(): void {
+    const hasSome = metadata.start(this.request as Request);
+    assert(hasSome, 'protect: a write without metadata');
     const bytes = this.count * this.engine.layout.tupleBytes;
     let done = 0;
     while (metadata.next()) {
@@ -251,13 +235,15 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
       done += metadata.len;
     }
     assert(done === bytes, 'protect: a write has other metadata than data');
-    return true;
   }
 
-  /** The tuples for a read that has room for them; false: the check is ours. */
-  #giveTuples(): boolean {
-    if (!metadata.start(this.request as Request)) return false;
-    const { table, size } = this.cachedTuples(0);
+  /** The tuples for whoever reads, and compares. */
+  #giveTuples(): void {
+    const hasSome = metadata.start(this.request as Request);
+    assert(hasSome, 'protect: a read without metadata');
+    this.#findTuples();
+    const table = this.#pageRows;
+    const size = this.count * this.engine.layout.tupleBytes;
     let row = 0;
     let at = 0;
     for (let done = 0; done < size; ) {
@@ -275,62 +261,27 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
         at = 0;
       }
     }
-    return true;
   }
 
-  /** The data from interval `from` on. */
-  dataRows(from: number): RowsAt {
-    const { table } = this.rows;
-    const skip = from * this.engine.layout.intervalBytes;
-    let row = 0;
-    let done = skip;
-    while (done > 0 && done >= (table.len[row] as number)) done -= table.len[row++] as number;
-    return { table, row, done, size: this.bytes - skip };
-  }
-
-  /** The tuples of a write from interval `from` on. */
-  newTuples(from: number): RowsAt {
-    const { tupleBytes } = this.engine.layout;
-    const left = this.count - from;
-    return this.#tupleRow.rows(this.tuplePage, from * tupleBytes, left * tupleBytes);
-  }
-
-  /** Tuples in the cache from interval `from` on. Pre: the pages are pinned and there. */
-  cachedTuples(from: number): RowsAt {
+  /** Rows over the tuples in the cache. Pre: the pages are pinned and there. */
+  #findTuples(): void {
     const { layout, tuples } = this.engine;
     const { tupleBytes, tuplesPerPage } = layout;
     const end = this.first + this.count;
     let row = 0;
-    for (let block = this.first + from; block < end; ) {
+    for (let block = this.first; block < end; ) {
       const take = Math.min(tuplesPerPage - (block % tuplesPerPage), end - block);
       const page = tuples.cache.frameOf(layout.pageOf(block));
       const at = layout.tupleAt(block);
       this.#pageRows.set(row++, page, at, take * tupleBytes, HoldKind.BORROWED);
       block += take;
     }
-    const size = (this.count - from) * tupleBytes;
-    return { table: this.#pageRows, row: 0, done: 0, size };
   }
 
   #endRead(): void {
-    const { engine } = this;
-    const { profile, intervalBytes } = engine.layout;
-    if (this.rows.status !== 0 || this.pagesStatus !== 0) {
-      engine.complete(this, this.rows.status !== 0 ? this.rows.status : this.pagesStatus, 0);
-      return;
-    }
-    if (this.#giveTuples()) {
-      engine.complete(this, 0, this.bytes);
-      return;
-    }
-    walk.startSeparate(profile, this.dataRows(0), this.cachedTuples(0));
-    check.flags = CheckFlag.GUARD | CheckFlag.REF;
-    check.seed = this.first;
-    if (verify(walk, profile, check, this.fault) === 0) engine.complete(this, 0, this.bytes);
-    else {
-      engine.noteFault(this);
-      engine.complete(this, -Errno.EILSEQ, this.fault.interval * intervalBytes);
-    }
+    const status = this.rows.status !== 0 ? this.rows.status : this.pagesStatus;
+    if (status === 0) this.#giveTuples();
+    this.engine.complete(this, status, status === 0 ? this.bytes : 0);
   }
 
   #endFlush(): void {

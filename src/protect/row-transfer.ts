@@ -41,6 +41,7 @@ export class RowTransfer {
     assert(!this.isBusy, 'row transfer: changed in flight');
     this.rows = 0;
     this.bytes = 0;
+    this.status = 0;
   }
 
   /** Adds a row, joined to the last one where they touch. Pre: there is room. */
