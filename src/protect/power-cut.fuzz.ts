@@ -11,7 +11,7 @@ import type { RecoveryReport } from './recovery.ts';
 
 /** One thing that a block may hold. Times are events of the history. */
 interface Version {
-  /** 0: zeros, as it was in the beginning or after WRITE_ZEROES. */
+  /** 0: zeros, after WRITE_ZEROES; -1: what was there in the beginning. */
   readonly stamp: number;
   readonly issued: number;
   ended: number;
@@ -27,6 +27,8 @@ export interface WorkloadOptions {
   readonly rig?: RigOptions;
   /** Blocks of the longest write. */
   readonly blocksMax?: number;
+  /** How often it is closed and opened again. Default 1. */
+  readonly sessions?: number;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -51,18 +53,25 @@ export class CutWorkload {
   readonly #options: WorkloadOptions;
   readonly #random: SeededRandom;
   readonly #versions: Version[][];
+  readonly #initial: Uint8Array;
   #stamp = 0;
 
   constructor(options: WorkloadOptions) {
     this.#options = options;
     this.#random = new SeededRandom(options.seed);
     this.blocks = options.media.data.length / options.blockBytes;
-    const first = (): Version[] => [{ stamp: 0, issued: 0, ended: 0, durable: 0 }];
+    this.#initial = options.media.data.slice();
+    const first = (): Version[] => [{ stamp: -1, issued: 0, ended: 0, durable: 0 }];
     this.#versions = Array.from({ length: this.blocks }, first);
   }
 
-  /** Runs all steps, a few at once, and closes. */
+  /** Runs all steps, a few at once, and closes; in each session. */
   async run(): Promise<void> {
+    const { sessions = 1 } = this.#options;
+    for (let i = 0; i < sessions; i++) await this.#session();
+  }
+
+  async #session(): Promise<void> {
     const { media, steps, seed, rig } = this.#options;
     const opened = await openRig(media, { ...rig, seed: seed + 1, history: this.history });
     const running: Promise<void>[] = [];
@@ -188,14 +197,14 @@ export class CutWorkload {
    * with sectors smaller than a block, each sector of it.
    */
   judge(bytes: Uint8Array, at: number, sectorBytes: number): void {
-    const { blockBytes, seed } = this.#options;
+    const { blockBytes } = this.#options;
     const expected = new Uint8Array(blockBytes);
     const unit = Math.min(sectorBytes, blockBytes);
     for (let block = 0; block < this.blocks; block++) {
       const actual = bytes.subarray(block * blockBytes, (block + 1) * blockBytes);
       const isGood = new Array(blockBytes / unit).fill(false) as boolean[];
       for (const version of this.#legal(block, at)) {
-        stampBlock(expected, block, version.stamp, seed);
+        this.#fill(expected, block, version.stamp);
         for (let i = 0; i < isGood.length; i++) {
           if (!isGood[i]) isGood[i] = same(actual, expected, i * unit, unit);
         }
@@ -205,6 +214,13 @@ export class CutWorkload {
         `block ${block} holds what nobody wrote, or lost what was flushed`,
       );
     }
+  }
+
+  #fill(into: Uint8Array, block: number, stamp: number): void {
+    const { blockBytes, seed } = this.#options;
+    const at = block * blockBytes;
+    if (stamp < 0) into.set(this.#initial.subarray(at, at + blockBytes));
+    else stampBlock(into, block, stamp, seed);
   }
 
   /** From the last version that the program knows to be on the medium on. */

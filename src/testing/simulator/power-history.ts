@@ -36,6 +36,7 @@ export class PowerHistory {
   readonly #writes: MediumWrite[] = [];
   readonly #flushes: MediumFlush[] = [];
   readonly #initial: Uint8Array[] = [];
+  readonly #names: string[] = [];
   #clock = 0;
 
   /** Events so far. */
@@ -52,7 +53,11 @@ export class PowerHistory {
     return this.#writes.map((write) => write.issued);
   }
 
-  addDisk(initial: Uint8Array): number {
+  /** A disk that was opened before goes on with its past. */
+  addDisk(name: string, initial: Uint8Array): number {
+    const known = this.#names.indexOf(name);
+    if (known >= 0) return known;
+    this.#names.push(name);
     this.#initial.push(initial.slice());
     return this.#initial.length - 1;
   }

@@ -52,10 +52,11 @@ export class VolatileDisk implements Engine {
     this.#options = options;
     this.bytes = options.bytes;
     this.#ring = new CompletionRing(DEPTH, options.defer);
-    this.#disk = options.history?.addDisk(options.bytes) ?? 0;
+    const target = options.target ?? 'volatile';
+    this.#disk = options.history?.addDisk(target, options.bytes) ?? 0;
     this.info = {
       kind: 'volatile',
-      target: options.target ?? 'volatile',
+      target,
       depth: DEPTH,
       limits: memoryLimits({ write_cache: true, fua: true, ...options.limits }),
       integrity: null,
