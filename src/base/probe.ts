@@ -44,6 +44,11 @@ export const ProbePoint = {
    * b: bytes that it moved; c: bounce buffers.
    */
   COMMAND_UNMAP: 16,
+  /**
+   * Metadata is ready to go with its bio, or came back with it. subject: BioIntegrity; a: block of
+   * the device, in intervals; b: bytes of metadata; c: 1 = back.
+   */
+  METADATA: 17,
 } as const;
 export type ProbePoint = (typeof ProbePoint)[keyof typeof ProbePoint];
 

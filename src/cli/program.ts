@@ -138,6 +138,7 @@ function addExplain(program: Command, ended: Ended): void {
     )
     .option('--passthrough', 'one command of the controller, never split')
     .option('--meta <range>', 'metadata of that command, as ADDR+LEN', parseRanges)
+    .option('--pi <format>', 'a device with tuples: crc16, crc64, ip; crc64,interval=512,type=1')
     .option('--json', 'print the events, one JSON object a line')
     .addHelpText(
       'after',

@@ -156,6 +156,7 @@ export class BlockDevice implements HoldSource {
 
   set probe(probe: Probe | null) {
     this.queue.probe = probe;
+    if (this.integrity !== null) this.integrity.probe = probe;
   }
 
   get probe(): Probe | null {

@@ -6,7 +6,7 @@ import type { Limits } from '../limits/limits.ts';
 import type { BlockDevice } from './block-device.ts';
 import { type CallResult, DiskCall } from './disk-call.ts';
 import { DiskStat } from './disk-stat.ts';
-import type { DiskStats } from './disk-stats.ts';
+import { type DiskStats, statsOf } from './disk-stats.ts';
 import {
   type CallPlace,
   type IoCall,
@@ -198,27 +198,7 @@ export class Disk {
   }
 
   stats(): DiskStats {
-    const { counters, queue } = this.device;
-    const copiedByReason = counters.copiedByReason();
-    let bytesCopied = 0;
-    for (const bytes of Object.values(copiedByReason)) bytesCopied += bytes;
-    return {
-      transfers: counters.transfers,
-      bytesMapped: counters.bytesMapped,
-      bytesCopied,
-      copiedByReason,
-      bytesReadBeforeWrite: counters.bytesReadBeforeWrite,
-      bios: queue.counters.bios,
-      requests: queue.counters.requests,
-      splits: queue.counters.splits,
-      merges: queue.counters.merges,
-      requeues: queue.counters.requeues,
-      pagesHeld: counters.pagesHeld,
-      pagesHeldMost: counters.pagesHeldMost,
-      bouncePages: counters.bouncePages,
-      bouncePagesMost: counters.bouncePagesMost,
-      detached: counters.detached,
-    };
+    return statsOf(this.device);
   }
 
   assertNothingOutstanding(): void {

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
+import { type Probe, ProbePoint } from '../base/probe.ts';
 import { SECTOR_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioOp, opHasData } from '../bio/bio-op.ts';
@@ -58,6 +59,7 @@ export class IntegrityStage implements PayloadKeeper {
   readonly profile: IntegrityProfile;
   readonly counters = new IntegrityCounters();
   onFault: FaultListener | null = null;
+  probe: Probe | null = null;
   readonly #payloads: BioIntegrityPool;
   readonly #pages: PayloadPages;
   readonly #unitBytes: number;
@@ -161,6 +163,7 @@ export class IntegrityStage implements PayloadKeeper {
       if (payload.pool === this.#payloads) this.#release(payload);
       return status;
     }
+    if (this.probe !== null && bio.op === BioOp.WRITE) this.#tell(this.probe, payload, bio, 0);
     payload.keeper = this;
     if (size === bio.size) bio.integrity = payload;
     else this.#claimed = payload;
@@ -218,6 +221,7 @@ export class IntegrityStage implements PayloadKeeper {
     if (bio.status !== 0) return;
     const { profile } = this;
     const bytes = wholeBytes(payload, bio.shortAt, profile);
+    if (this.probe !== null) this.#tell(this.probe, payload, bio, 1);
     const isOwn = (payload.flags & PayloadFlag.BLOCK) !== 0;
     if (payload.check !== 0 && bytes > 0 && (isOwn || this.#hostChecks)) {
       if (this.#verify(payload, bytes) !== 0) {
@@ -232,6 +236,11 @@ export class IntegrityStage implements PayloadKeeper {
     if (block === payload.startSeed) return;
     this.#walk.startMetadata(profile, payload.records, bytes / intervalBytes(profile));
     remapRefTags(this.#walk, profile, block, payload.startSeed);
+  }
+
+  #tell(probe: Probe, payload: BioIntegrity, bio: Bio, isBack: number): void {
+    const block = deviceBlock(payload.startSector, this.profile);
+    probe.hit(ProbePoint.METADATA, bio.traceId, payload, block, payload.records.size, isBack);
   }
 
   /** The device found a mismatch: which block, if it can be seen from here. */

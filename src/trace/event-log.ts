@@ -9,12 +9,14 @@ import type { BvecTable } from '../bvec/bvec-table.ts';
 import { physicalAddress } from '../bvec/contiguity.ts';
 import type { DmaDevice } from '../dma/dma-device.ts';
 import type { CommandSlot } from '../engine/controller/command-slot.ts';
+import type { BioIntegrity } from '../integrity/bio-integrity.ts';
 import type { Mapping } from '../map/mapping.ts';
 import { MAP_REASON_NAMES, VERDICT_NAMES } from '../map/verdict.ts';
 import { HOLD_NAMES } from '../memory/holds.ts';
 import { type Request, SegmentCursor } from '../queue/request.ts';
 import { mapEvents, refuseEvent, unmapEvent } from './command-events.ts';
 import type { RequestEvent, SegmentRecord, TraceEvent } from './event.ts';
+import { tupleRecords } from './tuple-records.ts';
 
 /** What was last said about a mapping, which may decide anew without a probe point. */
 interface Decision {
@@ -115,6 +117,14 @@ export class EventLog implements Probe {
       case ProbePoint.COMPLETE: {
         const request = this.#requestName(subject as Request);
         this.#add({ type: 'complete', trace, request, status: a, bytes: c });
+        return;
+      }
+      case ProbePoint.METADATA: {
+        const payload = subject as BioIntegrity;
+        const direction = c === 1 ? 'back' : 'out';
+        const owner = payload.isUserOwned ? 'program' : 'path';
+        const tuples = tupleRecords(payload, a);
+        this.#add({ type: 'metadata', trace, direction, owner, block: a, bytes: b, tuples });
         return;
       }
       case ProbePoint.BIO_END: {

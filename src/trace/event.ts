@@ -184,6 +184,27 @@ export interface MetaEvent extends Traced {
   readonly segments: readonly SegmentRecord[];
 }
 
+/** A tuple, its tags in hexadecimal; the ref tag is that of the device. */
+export interface TupleRecord {
+  readonly block: number;
+  readonly guard: string;
+  readonly app: string;
+  readonly ref: string;
+}
+
+/** Metadata is ready to go with a bio (`out`), or came back with it (`back`). */
+export interface MetadataEvent extends Traced {
+  readonly type: 'metadata';
+  readonly direction: 'out' | 'back';
+  /** Made and checked by the path itself, or brought by the program. */
+  readonly owner: 'path' | 'program';
+  /** Of the first interval. */
+  readonly block: number;
+  readonly bytes: number;
+  /** The first of them. */
+  readonly tuples: readonly TupleRecord[];
+}
+
 export type TraceEvent =
   | MapEvent
   | HoldEvent
@@ -199,4 +220,5 @@ export type TraceEvent =
   | PointerEvent
   | RefuseEvent
   | UnmapEvent
-  | MetaEvent;
+  | MetaEvent
+  | MetadataEvent;

@@ -51,3 +51,17 @@ test('examples/first-read', async () => {
   assert.equal(code, 0);
   assert.match(stdout, /^(\d+) bytes of \1: \1 mapped, 0 copied\n/);
 });
+
+test('examples/damaged-block: an error by block and tag', async () => {
+  const { code, stdout } = await example('damaged-block.ts');
+  assert.equal(code, 0);
+  assert.match(stdout, /^tuples: 2048 bytes made, 2048 checked\n/);
+  assert.match(stdout, /EILSEQ block 100: guard tag is 0x(\w{16}), expected 0x(?!\1)\w{16}; the/);
+  assert.match(
+    stdout,
+    /the 51200 bytes read before it are good\nbytes that reached the program: 0/,
+  );
+  assert.match(stdout, /EILSEQ block 4: ref tag is 0x000000000003, expected 0x000000000004\n/);
+  assert.match(stdout, /read again: good\n/);
+  assert.match(stdout, /record of block 1: \w{16}0000000000000001\n$/);
+});

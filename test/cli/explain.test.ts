@@ -160,3 +160,48 @@ test('bad input ends with 2 and a sentence', async (t) => {
     assert.equal(stdout, '');
   }
 });
+
+test('--pi: the tuples that go with a write and come back with a read', async () => {
+  // CRC16 of 512 zeros is 0: the memory of a write has a pattern, so its guards are not.
+  const write = await lines(['write', '--iov', '0+4K', '--limits', 'nvme', '--pi', 'crc16']);
+  const steps = ['map', 'hold', 'bio', 'tuples', 'request', 'issue', 'complete', 'end', 'release'];
+  assert.deepEqual(verbs(write), steps);
+  assert.match(write, /tuples +64 B of metadata from block 0 on, made here\n/);
+  assert.match(write, /block 3: guard (?!0000)[0-9a-f]{4} app 0000 ref 00000003\n(?! +block 4)/);
+  assert.match(write, /metadata +made 64 B, checked 0 B\n/);
+  const pi = 'crc64,metadata-size=32,offset=16';
+  const at = ['--iov', '0+8K', '--limits', '4kn', '--offset', '8K', '--pi', pi];
+  const read = await lines(['read', ...at]);
+  assert.match(read, /tuples +64 B of metadata from block 2 on came back; the first:\n/);
+  assert.match(read, /block 3: guard [0-9a-f]{16} app 0000 ref 000000000003\n/);
+  assert.match(read, /8 KiB read, data compared: identical/);
+  assert.match(read, /metadata +made 0 B, checked 64 B\n/);
+  const { stdout } = await run(['explain', 'read', ...at, '--json']);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const { direction, owner, block, bytes, tuples } = events.find(({ type }) => type === 'metadata');
+  assert.deepEqual(
+    { direction, owner, block, bytes },
+    {
+      direction: 'back',
+      owner: 'path',
+      block: 2,
+      bytes: 64,
+    },
+  );
+  assert.equal(tuples.length, 2);
+});
+
+test('--pi: a format that cannot be is bad usage', async () => {
+  for (const [pi, reason] of [
+    ['md5', /--pi: pi is 'md5'; it may be ip, crc16, crc64/],
+    ['crc16,interval=8192', /--pi: interval_exp is 13/],
+    ['crc16,colour=red', /--pi: 'colour' is none of/],
+  ] as const) {
+    const ended = await run(['explain', 'read', '--iov', '0+4K', '--limits', '4kn', '--pi', pi]);
+    assert.equal(ended.code, 2);
+    assert.match(ended.stderr, reason);
+  }
+});

@@ -3,7 +3,10 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Errno } from '../../src/base/errno.ts';
 import { RUNS } from '../../src/base/runs.fuzz.ts';
+import { addSegment } from '../../src/bio/bio-add.ts';
+import { BioOp } from '../../src/bio/bio-op.ts';
 import { IntegrityFlag } from '../../src/integrity/integrity-profile.ts';
+import { HoldKind } from '../../src/memory/holds.ts';
 import {
   anyFormat,
   anyNarrowness,
@@ -142,6 +145,22 @@ describe('metadata that nobody brought', () => {
       return true;
     });
     assert.equal(rig.device.integrity?.counters.faults, 5);
+  });
+
+  test('a bio of submitBio tells its submitter where the good bytes end', async () => {
+    await using rig = new PathRig({ ...CRC16 });
+    coverMedium(rig);
+    rig.engine.disk[5 * 512] ^= 1;
+    using buffer = rig.arena.alloc(4096);
+    const bio = rig.device.bios.acquire(BioOp.READ, 2, 1);
+    assert.ok(bio !== null);
+    addSegment(bio, buffer.page, 0, 4096, HoldKind.BORROWED);
+    let ended = 0;
+    bio.endIo = () => ended++;
+    rig.device.submitBio(bio);
+    await rig.finish();
+    assert.deepEqual([ended, bio.status, bio.shortAt], [1, -Errno.EILSEQ, 5 * 512]);
+    rig.device.bios.release(bio);
   });
 
   test('a copied read that fails brings nothing to the program', async () => {

@@ -132,6 +132,20 @@ describe('metadata of a program', () => {
       FEWER_RUNS,
     ));
 
+  test('42: metadata of several bios: seeds go on from bio to bio', async () => {
+    const format = pathFormat('crc16', 512, { rest: 1016 });
+    await using rig = new PathRig({ ...format, random: randomOf(2) });
+    coverMedium(rig);
+    const data = new Uint8Array(SIZE);
+    const metadata = new Uint8Array(128 * 1024);
+    await rig.disk.read(data, { position: 0, metadata, seed: 1000 });
+    assert.ok(rig.disk.stats().bios > 1, '64 KiB of metadata a bio, at most');
+    for (let i = 0; i < 128; i++)
+      assert.equal(readRef(refOf(metadata, i, format)), BigInt(1000 + i));
+    await rig.disk.write(data, { position: 0, metadata, seed: 1000, check: { ref: true } });
+    assertTuplesFit(rig);
+  });
+
   test('43: mapped memory has one pin an entry, and none afterwards', async () => {
     await using rig = new PathRig({ ...CRC16 });
     using buffer = rig.arena.alloc(4096);

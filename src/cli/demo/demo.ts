@@ -126,6 +126,7 @@ async function explainThree(): Promise<void> {
       isContiguous: false,
       controller: null,
       passthrough: null,
+      integrity: null,
     });
     const lines = explainLines(explanation, { limitsName, segmentsMax: 3 });
     for (const line of lines) say(line === '' ? '' : `  ${line}`);

@@ -1,11 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { BlockError } from '../../base/block-error.ts';
 import { formatSize, MIB } from '../../base/units.ts';
+import type { IntegrityProfile } from '../../integrity/integrity-profile.ts';
 import type { Limits, LimitsInput } from '../../limits/limits.ts';
 import { PRESET_NAMES, parseLimitsFile, presetLimits } from '../../limits/presets.ts';
 import { type Profile, profileNamed } from '../../limits/profile.ts';
 import { fromEffective, validateLimits } from '../../limits/validate.ts';
 import type { CopyPolicy } from '../../map/verdict.ts';
+import { parseMemoryOptions } from '../../targets/memory-options.ts';
 import type { AddressRange } from '../arguments.ts';
 import { ExitCode, UsageError } from '../exit-code.ts';
 import { type ControllerChoice, controllerLimits } from './explain-engine.ts';
@@ -24,6 +26,7 @@ export interface ExplainFlags {
   readonly dma?: ControllerChoice['dma'];
   readonly passthrough?: boolean;
   readonly meta?: readonly AddressRange[];
+  readonly pi?: string;
   readonly json?: boolean;
 }
 
@@ -53,6 +56,7 @@ export async function runExplain(op: string, flags: ExplainFlags): Promise<ExitC
     ranges: flags.iov,
     position: flags.offset,
     limits: controller === null ? limits : controllerLimits(limits, controller),
+    integrity: flags.pi === undefined ? null : integrityOf(flags.pi, limits),
     profile,
     copy: flags.copy,
     isContiguous: flags.contiguous ?? false,
@@ -69,7 +73,10 @@ export async function runExplain(op: string, flags: ExplainFlags): Promise<ExitC
   return isGood ? ExitCode.OK : ExitCode.FAILED;
 }
 
-function controllerOf({ controller, dma }: ExplainFlags): ControllerChoice | null {
+function controllerOf({ controller, dma, pi }: ExplainFlags): ControllerChoice | null {
+  if (controller !== undefined && pi !== undefined) {
+    throw new UsageError('--pi: the controller of --controller moves no metadata');
+  }
   if (controller !== undefined) return { pointer: controller, dma: dma ?? 'iommu' };
   if (dma !== undefined) throw new UsageError('--dma is for --controller');
   return null;
@@ -101,6 +108,14 @@ export function limitsOf(name: string, profile: Profile): Limits {
   });
 }
 
+/** `crc64`, or with the options of a RAM disk: `crc64,interval=512,metadata-size=64`. */
+function integrityOf(text: string, limits: Limits): IntegrityProfile | null {
+  return orUsage('--pi', () => {
+    const words = [`block=${limits.logical_block_size}`, ...`pi=${text}`.split(',')];
+    return parseMemoryOptions(words, 'the device').integrity;
+  });
+}
+
 function readLimits(path: string): string {
   const presets = PRESET_NAMES.join(', ');
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -123,9 +138,9 @@ function orUsage<T>(option: string, make: () => T): T {
 /** One event a line; the first says what was asked, the last what it came to. */
 function jsonLines(explanation: Explanation, limitsName: string): string[] {
   const { request, ranges, bytes, events, counts, result, refusal, isDataRight } = explanation;
-  const { op, position, limits, profile, copy, isContiguous } = request;
+  const { op, position, limits, profile, copy, isContiguous, integrity } = request;
   const { controller, passthrough } = request;
-  const how = { op, position, bytes, copy, profile: profile.name, isContiguous };
+  const how = { op, position, bytes, copy, profile: profile.name, isContiguous, integrity };
   const asked = controller === null ? how : { ...how, controller, passthrough };
   const objects = [
     { type: 'transfer', trace: 1, ...asked, limitsName, limits, ranges },

@@ -7,6 +7,7 @@ import type { Engine } from '../../engine/contract.ts';
 import { ControllerEngine } from '../../engine/controller/controller-engine.ts';
 import { openNullEngine } from '../../engine/memory/null-engine.ts';
 import { openRamEngine } from '../../engine/memory/ram-engine.ts';
+import type { IntegrityProfile } from '../../integrity/integrity-profile.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { fromEffective } from '../../limits/validate.ts';
 import { Arena } from '../../memory/arena.ts';
@@ -60,9 +61,18 @@ export interface ExplainEngine extends Disposable {
 
 const defer = (run: () => void): void => queueMicrotask(run);
 
-export function memoryEngine(sizeBytes: number, limits: Limits, isKept: boolean): ExplainEngine {
-  const open = isKept ? openRamEngine : openNullEngine;
-  const engine = open({ sizeBytes, limits, defer, target: 'the device' });
+/** `isKept`: the bytes are, so that they can be compared; tuples always are. */
+export function memoryEngine(
+  sizeBytes: number,
+  limits: Limits,
+  isKept: boolean,
+  integrity: IntegrityProfile | null,
+): ExplainEngine {
+  const about = { sizeBytes, limits, defer, target: 'the device' };
+  const engine: Engine =
+    isKept || integrity !== null
+      ? openRamEngine({ ...about, integrity: integrity ?? undefined })
+      : openNullEngine(about);
   return { engine, controller: null, [Symbol.dispose]: () => {} };
 }
 

@@ -6,6 +6,7 @@ import type {
   DmaEvent,
   HoldEvent,
   MergeEvent,
+  MetadataEvent,
   MetaEvent,
   PointerEvent,
   RefuseEvent,
@@ -13,6 +14,7 @@ import type {
   ScatterEvent,
   SegmentRecord,
   TraceEvent,
+  TupleRecord,
   UnmapEvent,
 } from '../../trace/event.ts';
 import {
@@ -24,7 +26,7 @@ import {
   scatterText,
   unmapText,
 } from './explain-dma.ts';
-import type { ExplainRequest, Explanation } from './explain-run.ts';
+import type { ExplainCounts, ExplainRequest, Explanation } from './explain-run.ts';
 import {
   count,
   exactSize,
@@ -149,6 +151,8 @@ class StepFormatter {
         const what = `request ${request}: ${exactSize(bytes)} done, ${statusText(status)}`;
         return this.#lines('complete', what);
       }
+      case 'metadata':
+        return [...this.#lines('tuples', metadataText(event)), ...tupleLines(event.tuples)];
       case 'end': {
         const { bio, bytes, status } = event;
         const what = `bio ${bio} with all its parts: ${exactSize(bytes)}, ${statusText(status)}`;
@@ -269,9 +273,27 @@ function mergeText({ where, bio, request, bytes, segmentCount }: MergeEvent): st
   return `bio ${bio} joins request ${request} at its ${side}: ${now}`;
 }
 
+function metadataText({ direction, owner, block, bytes, tuples }: MetadataEvent): string {
+  const of = `${exactSize(bytes)} of metadata from block ${block} on`;
+  if (direction === 'back') return `${of} came back${tuples.length > 0 ? '; the first:' : ''}`;
+  return `${of}, ${owner === 'path' ? 'made here' : 'brought by the program'}`;
+}
+
+function tupleLines(tuples: readonly TupleRecord[]): string[] {
+  return tuples.map(
+    ({ block, guard, app, ref }) => `${INDENT}block ${block}: guard ${guard} app ${app} ref ${ref}`,
+  );
+}
+
 /** What it came to. */
 export function foot(explanation: Explanation): string[] {
   return [`result    ${resultText(explanation)}`, ...countLines(explanation)];
+}
+
+function metadataLines({ metadataMade, metadataChecked }: ExplainCounts): string[] {
+  if (metadataMade + metadataChecked === 0) return [];
+  const made = `made ${exactSize(metadataMade)}`;
+  return [`metadata  ${made}, checked ${exactSize(metadataChecked)}`];
 }
 
 export function countLines({ counts }: Explanation): string[] {
@@ -283,6 +305,7 @@ export function countLines({ counts }: Explanation): string[] {
   return [
     `bytes     mapped ${exactSize(counts.bytesMapped)}, copied ${copied || '0 B'}${reads}`,
     `counts    bios ${bios}, splits ${splits}, merges ${merges}, requests ${requests}`,
+    ...metadataLines(counts),
     `pages     most held ${counts.pagesHeldMost}, most bounce pages ${counts.bouncePagesMost}`,
     `held now: ${counts.heldNow}`,
   ];

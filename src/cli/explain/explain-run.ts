@@ -2,6 +2,8 @@ import { formatSize, MIB, roundUp } from '../../base/units.ts';
 import { BioOp } from '../../bio/bio-op.ts';
 import { BlockDevice } from '../../device/block-device.ts';
 import { Disk } from '../../device/disk.ts';
+import { integrityLimits } from '../../integrity/integrity-limits.ts';
+import type { IntegrityProfile } from '../../integrity/integrity-profile.ts';
 import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
@@ -34,6 +36,8 @@ export interface ExplainRequest {
   readonly controller: ControllerChoice | null;
   /** One NVMe command past the queue, to a controller, perhaps with metadata of the program. */
   readonly passthrough: { readonly meta: AddressRange | null } | null;
+  /** Metadata of the device; null: none. */
+  readonly integrity: IntegrityProfile | null;
 }
 
 /** What the run counted; bytes and pages of this transfer alone. */
@@ -49,6 +53,9 @@ export interface ExplainCounts {
   readonly bouncePagesMost: number;
   /** Pages that anybody still holds: 0. */
   readonly heldNow: number;
+  /** Bytes of metadata. */
+  readonly metadataMade: number;
+  readonly metadataChecked: number;
 }
 
 export interface Explanation {
@@ -70,10 +77,11 @@ const CHECKED_BYTES_MAX = 256 * MIB;
 
 /** Runs one transfer through the real layers, over a device in memory, with a probe on it. */
 export async function explain(request: ExplainRequest): Promise<Explanation> {
-  const { ranges, limits, profile, position } = request;
+  const { ranges, profile, position, integrity } = request;
+  const limits = integrity === null ? request.limits : integrityLimits(request.limits, integrity);
   const total = ranges.reduce((sum, range) => sum + range.bytes, 0);
   const sizeBytes = roundUp(position + total, limits.logical_block_size);
-  using target = openTarget(request, sizeBytes, !overlap(ranges));
+  using target = openTarget({ ...request, limits }, sizeBytes, !overlap(ranges));
   const { engine, controller } = target;
   using arena = new Arena({ label: 'explain', maxBytes: 64 * MIB + 8 * total });
   const { meta = null } = request.passthrough ?? {};
@@ -138,9 +146,9 @@ async function run(
 }
 
 function openTarget(request: ExplainRequest, sizeBytes: number, isApart: boolean): ExplainEngine {
-  const { controller, limits } = request;
+  const { controller, limits, integrity } = request;
   const isKept = sizeBytes <= CHECKED_BYTES_MAX && isApart;
-  if (controller === null) return memoryEngine(sizeBytes, limits, isKept);
+  if (controller === null) return memoryEngine(sizeBytes, limits, isKept, integrity);
   if (sizeBytes <= CHECKED_BYTES_MAX) return controllerEngine(sizeBytes, limits, controller);
   const most = formatSize(CHECKED_BYTES_MAX);
   throw new UsageError(`--controller: its disk has at most ${most}, so --offset is too large`);
@@ -210,6 +218,8 @@ interface Snapshot {
   readonly splits: number;
   readonly merges: number;
   readonly requests: number;
+  readonly metadataMade: number;
+  readonly metadataChecked: number;
 }
 
 function snapshot(device: BlockDevice): Snapshot {
@@ -225,6 +235,8 @@ function snapshot(device: BlockDevice): Snapshot {
     splits,
     merges,
     requests,
+    metadataMade: device.integrity?.counters.bytesGenerated ?? 0,
+    metadataChecked: device.integrity?.counters.bytesVerified ?? 0,
   };
 }
 
@@ -246,5 +258,7 @@ function countsSince(before: Snapshot, device: BlockDevice, arena: Arena): Expla
     pagesHeldMost: counters.pagesHeldMost,
     bouncePagesMost: counters.bouncePagesMost,
     heldNow: arena.stats().pinnedPages + counters.bouncePages,
+    metadataMade: (device.integrity?.counters.bytesGenerated ?? 0) - before.metadataMade,
+    metadataChecked: (device.integrity?.counters.bytesVerified ?? 0) - before.metadataChecked,
   };
 }
