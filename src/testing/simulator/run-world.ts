@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly settings?: WorldSettings | undefined;
   /** Device worlds only. */
   readonly mutant?: SimMutant | undefined;
+  /** Device worlds only: the disk keeps tuples. */
+  readonly hasTuples?: boolean | undefined;
   /** Keep the line of every step. */
   readonly record?: boolean | undefined;
 }
@@ -33,8 +35,8 @@ export function worldKindOf(seed: number): WorldKind {
 }
 
 function makeWorld(options: Omit<RunOptions, 'steps'>): World {
-  const { seed, mutant, settings = {} } = options;
-  if (options.kind === 'device') return new SimWorld({ seed, mutant });
+  const { seed, mutant, hasTuples, settings = {} } = options;
+  if (options.kind === 'device') return new SimWorld({ seed, mutant, hasTuples });
   return new PathWorld({ seed, settings });
 }
 

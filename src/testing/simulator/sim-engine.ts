@@ -7,6 +7,7 @@ import { BioOp, opHasData, opIsWrite } from '../../bio/bio-op.ts';
 import type { Engine, EngineInfo } from '../../engine/contract.ts';
 import { CompletionRing } from '../../engine/memory/completion-ring.ts';
 import { rangeStatus } from '../../engine/memory/medium.ts';
+import type { IntegrityProfile } from '../../integrity/integrity-profile.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { type Request, SegmentCursor } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
@@ -14,6 +15,7 @@ import { FaultPlan } from './fault-plan.ts';
 import { SeededRandom } from './seeded-random.ts';
 import type { SimClock } from './sim-clock.ts';
 import { SimMedium } from './sim-medium.ts';
+import { SimRecords } from './sim-records.ts';
 
 /** A bug on purpose, to show that somebody notices. */
 export type EngineMutant =
@@ -32,6 +34,8 @@ export interface SimEngineOptions {
   /** A multiple of 512. */
   readonly sizeBytes: number;
   readonly depth: number;
+  /** `simProfile`: it keeps tuples, and tears a sector and its tuple together. */
+  readonly integrity?: IntegrityProfile | undefined;
   readonly plan?: FaultPlan | undefined;
   /** Instead of numbers of its own, those of the world. */
   readonly random?: SeededRandom | undefined;
@@ -62,6 +66,7 @@ const SlotState = { FREE: 0, ACCEPTED: 1, MOVED: 2 } as const;
 export class SimEngine implements Engine {
   readonly info: EngineInfo;
   readonly medium: SimMedium;
+  readonly records: SimRecords | null;
   readonly plan: FaultPlan;
   readonly #options: SimEngineOptions;
   readonly #clock: SimClock;
@@ -91,6 +96,8 @@ export class SimEngine implements Engine {
     this.#random = options.random ?? new SeededRandom(seed);
     this.plan = options.plan ?? new FaultPlan(seed);
     this.medium = new SimMedium(options.sizeBytes);
+    const { integrity = null, sizeBytes } = options;
+    this.records = integrity === null ? null : new SimRecords(integrity, sizeBytes);
     // Twice as long: a mutant may complete twice, and the judge shall see it, not an assertion.
     this.#ring = new CompletionRing(2 * depth, options.clock.defer);
     const target = `simulator:${seed}`;
@@ -100,7 +107,7 @@ export class SimEngine implements Engine {
       depth,
       limits,
       byteGranular: false,
-      integrity: null,
+      integrity,
       fixedSize: true,
       facts: { seed },
     };
@@ -225,12 +232,14 @@ export class SimEngine implements Engine {
     if (opHasData(request.op)) {
       const shift = this.#shift(request, slot, bytes);
       this.#transfer(request, bytes, shift);
+      this.records?.move(request, 0, Math.floor(bytes / SECTOR_BYTES), shift);
       if ((this.#spoils[slot] & 2) !== 0 && bytes > 0) this.#rot(request, bytes);
       if (this.#isTorn[slot] === 1) this.#tear(request, bytes);
     } else if (this.#status[slot] === 0 && request.op !== BioOp.FLUSH) {
       for (let bio: Bio | null = request.bio; bio !== null; bio = bio.next) {
         this.medium.zero(bio.sector * SECTOR_BYTES, bio.size);
       }
+      this.records?.clear(request);
     }
   }
 
@@ -275,13 +284,19 @@ export class SimEngine implements Engine {
     const cursor = this.#cursor;
     const start = request.sector * SECTOR_BYTES;
     let at = 0;
+    let isWritten = false;
     cursor.start(request);
     while (cursor.next()) {
       for (let done = 0; done < cursor.len; ) {
         const toSector = SECTOR_BYTES - ((at + done) % SECTOR_BYTES);
         const len = Math.min(toSector, cursor.len - done);
         const isBehind = at + done >= bytes;
-        if (isBehind && this.#random.chance(0.5)) {
+        // With tuples a sector is written with its own or not at all, however memory cuts it.
+        const isStart = (at + done) % SECTOR_BYTES === 0;
+        if (isBehind && (isStart || this.records === null)) isWritten = this.#random.chance(0.5);
+        if (isBehind && isWritten) {
+          const sector = Math.floor((at + done) / SECTOR_BYTES);
+          if (isStart) this.records?.move(request, sector, sector + 1, 0);
           this.medium.write(start + at + done, cursor.page, cursor.offset + done, len);
         }
         done += len;

@@ -22,6 +22,16 @@ test('random worlds run without a wrong byte, a leak or a broken limit', async (
   assert(requests > 2000 && faults > 100, 'the worlds were too quiet to tell anything');
 });
 
+test('on a disk with tuples every read is checked, and no fault breaks one', async () => {
+  let checked = 0;
+  for (let seed = 1; seed <= 30; seed++) {
+    const report = await runSeed({ kind: 'device', seed, steps: STEPS, hasTuples: true });
+    assert.equal(report.failure, null, `seed ${seed}: ${report.failure?.stack}`);
+    checked += report.tally['bytes of tuples checked'] ?? 0;
+  }
+  assert(checked > 100_000, `only ${checked} bytes of tuples were checked`);
+});
+
 test('a seed replays its run', async () => {
   for (const seed of [3, 17, 2 ** 40 + 5]) {
     const once = await runDevice(seed, 300);

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts';
 import { BlockDevice } from '../../device/block-device.ts';
+import { integrityLimits } from '../../integrity/integrity-limits.ts';
 import { DEFAULT_PROFILE, LINUX_6_1 } from '../../limits/profile.ts';
 import { validateLimits } from '../../limits/validate.ts';
 import { Arena } from '../../memory/arena.ts';
@@ -11,6 +12,7 @@ import { SimClock } from './sim-clock.ts';
 import { type EngineMutant, SimEngine } from './sim-engine.ts';
 import { SimMemory } from './sim-memory.ts';
 import { fillPattern } from './sim-op.ts';
+import { simProfile } from './sim-records.ts';
 import { SimWorkload, type WorkloadMutant } from './sim-workload.ts';
 import type { Tally } from './tally.ts';
 import type { World } from './world.ts';
@@ -21,6 +23,8 @@ export type SimMutant = EngineMutant | WorkloadMutant | 'over-limit';
 export interface SimOptions {
   readonly seed: number;
   readonly mutant?: SimMutant | undefined;
+  /** The disk keeps tuples: every read is checked. Default false. */
+  readonly hasTuples?: boolean | undefined;
 }
 
 const ARENA_BYTES = 16 * 2 ** 20;
@@ -62,7 +66,9 @@ export class SimWorld implements World {
   constructor(options: SimOptions) {
     const random = new SeededRandom(options.seed);
     this.#mutant = options.mutant;
-    const limits = randomLimits(random);
+    const drawn = randomLimits(random);
+    const integrity = options.hasTuples === true ? simProfile(drawn.logical_block_size) : undefined;
+    const limits = integrity === undefined ? drawn : integrityLimits(drawn, integrity);
     const rates = options.mutant === undefined ? randomRates(random) : NO_FAULTS;
     this.hasErrors = rates.error > 0 || rates.refuse > 0;
     this.opsMax = random.pick([1, 4, 16, 40]);
@@ -75,6 +81,7 @@ export class SimWorld implements World {
       seed: random.uint32(),
       clock: this.clock,
       limits,
+      integrity,
       sizeBytes,
       depth: random.pick([1, 1, 2, 3, 8, 32]),
       plan: new FaultPlan(random.uint32(), rates),
@@ -90,6 +97,7 @@ export class SimWorld implements World {
       profile,
       bios: random.pick([1, 1, 2, 8, 64]),
       splits: random.pick([0, 1, 4, 64]),
+      payloads: options.seed % 3 === 0 ? 0 : 16,
       defer: this.clock.defer,
     });
     this.memory = new SimMemory(this.arena, random.fork());
@@ -127,6 +135,8 @@ export class SimWorld implements World {
   tally(into: Tally): void {
     into.add('device operation', this.workload.started);
     into.add('device request', this.checked.checked);
+    const { integrity } = this.device;
+    if (integrity !== null) into.add('bytes of tuples checked', integrity.counters.bytesVerified);
     into.add('fault: short, error or refusal', this.engine.plan.injected);
   }
 
