@@ -130,11 +130,6 @@ export class Arena {
     dropFolio(this.region, page - this.region.firstPage);
   }
 
-  /** Pages of the folio whose head is `page`. */
-  folioPagesAt(page: number): number {
-    return 1 << this.region.order[page - this.region.firstPage];
-  }
-
   /** Exactly the folio at `frame`, for replays of recorded physical layouts. False if taken. */
   claimFolio(frame: number, order: number): boolean {
     const end = frame + 2 ** order;
