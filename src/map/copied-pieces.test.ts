@@ -6,6 +6,7 @@ import { BioOp } from '../bio/bio-op.ts';
 import { IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
 import { Iovec } from '../iter/iovec.ts';
 import { DEFAULT_PROFILE, LINUX_6_12 } from '../limits/profile.ts';
+import { isDirty } from '../memory/holds.ts';
 import { COPY_INSTEAD, NO_MEMORY } from './map-context.ts';
 import { arena, BASE, bytesOf, copiedPiece, MappingRig, pool } from './mapping-rig.fuzz.ts';
 import { Piece } from './piece.ts';
@@ -140,6 +141,7 @@ describe('what only the built bio tells', () => {
       const bio = rig.bio(piece, 4096);
       assert.equal(rig.mapping.fill(bio, piece), result);
       assert.equal(rig.mapping.reason, reason);
+      assert.ok(!isDirty(rig.frameOf(0)), 'no device has written there');
       if (result === 0) rig.end(bio, piece);
       else pool.release(bio);
       rig.mapping.finish();

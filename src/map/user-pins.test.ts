@@ -83,6 +83,19 @@ describe('the pins go, whatever became of arrays of the outside', () => {
     buffer.release();
   });
 
+  test('and not a byte longer: what lies behind it has its own pages', () => {
+    const buffer = arena.alloc(2 * PAGE_BYTES);
+    const array = new Uint8Array(100);
+    const iter = iterOf([array, buffer.bytes.subarray(4090, 4100)]);
+    iter.advance(10);
+    assert.equal(pinForCopy(iter, 100), 2);
+    iter.revert(100);
+    detach(array);
+    assert.equal(unpinAfterCopy(iter, 100), 2);
+    assert.deepEqual([pinCount(buffer.page), pinCount(buffer.page + 1), iter.count], [0, 0, 0]);
+    buffer.release();
+  });
+
   test('one that was made shorter, too', () => {
     const buffer = arena.alloc(PAGE_BYTES);
     const memory = new ArrayBuffer(100, { maxByteLength: 100 });

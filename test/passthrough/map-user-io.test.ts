@@ -4,8 +4,9 @@ import { Errno } from '../../src/base/errno.ts';
 import { PAGE_BYTES } from '../../src/base/units.ts';
 import { BioOp } from '../../src/bio/bio-op.ts';
 import { Iovec } from '../../src/iter/iovec.ts';
-import { LINUX_6_1, LINUX_6_12 } from '../../src/limits/profile.ts';
+import { LINUX_6_12 } from '../../src/limits/profile.ts';
 import { NO_MEMORY } from '../../src/map/map-context.ts';
+import type { BioChain } from '../../src/map/passthrough/bio-chain.ts';
 import { mapUserIo, type UserBuffer } from '../../src/map/passthrough/map-user-io.ts';
 import { NvmeCommand } from '../../src/map/passthrough/nvme-command.ts';
 import { OpenFileReserve } from '../../src/map/passthrough/open-file-reserve.ts';
@@ -172,6 +173,33 @@ describe('what SG_IO makes of a header', () => {
   });
 });
 
+test('commands end in the memory of their task, unless it is said otherwise', () => {
+  using rig = new PassthroughRig({ profile: LINUX_6_12 });
+  const addr = rig.scattered(1);
+  const buffer = bufferOf(rig, [[addr + 1, 512]], false);
+  const sg = new SgCommand(rig.context);
+  const nvme = new NvmeCommand(rig.context);
+  const runs: readonly (readonly [() => number, BioChain, () => number])[] = [
+    [
+      () => sg.start({ direction: FROM_DEVICE, buffer, address: addr + 1 }),
+      sg.chain,
+      () => sg.finish(512),
+    ],
+    [
+      () => nvme.start(READ, buffer, null),
+      nvme.chain,
+      () => nvme.finish({ transferredBytes: 512 }),
+    ],
+  ];
+  runs.forEach(([start, chain, finish], seed) => {
+    assert.equal(start(), 0);
+    deviceWrites(chain, pattern(512, seed));
+    endRequest(chain);
+    assert.equal(finish(), 0);
+    assert.deepEqual(rig.read(addr + 1, 512), pattern(512, seed));
+  });
+});
+
 describe('what an NVMe command makes of its metadata', () => {
   test('a write takes it from the program, a read gives it back', () => {
     using rig = new PassthroughRig();
@@ -258,44 +286,6 @@ describe('a request that does not fit', () => {
     assert.equal(chain.segments, 2);
     rig.unmap(chain, 0);
     rig.own.putFolio(memory.pageAt(0));
-  });
-
-  test('a boundary above the page: a row is judged from a page on it', () => {
-    // From an odd page on, 12 KiB in segments of 8: cut 8 KiB behind an odd page, off 8 KiB.
-    const limits = { virt_boundary_mask: 8191, max_segment_size: 8192 };
-    using rig = new PassthroughRig({ limits });
-    const addr = rig.huge(3);
-    for (const [at, reason] of [
-      [PAGE_BYTES, MapReason.GAP],
-      [0, MapReason.FITS],
-    ] as const) {
-      const chain = chainOf(WRITE);
-      assert.equal(rig.map(chain, rig.iter(WRITE, [[addr + at, 3 * PAGE_BYTES]])), 0);
-      assert.equal(rig.outcome.reason, reason);
-      rig.unmap(chain, 0);
-    }
-  });
-
-  test('6.1 and 6.12 look at the offset in the page alone', () => {
-    // Pages 1 and 2 of a folio, then page 3: a request that begins on an odd page may grow there.
-    for (const [profile, result] of [
-      [LINUX_6_1, 0],
-      [LINUX_6_12, 0],
-      [undefined, -Errno.EINVAL],
-    ] as const) {
-      const limits = { virt_boundary_mask: 8191 };
-      using rig = new PassthroughRig(profile === undefined ? { limits } : { limits, profile });
-      const memory = new RequestMemory(Uint32Array.of(rig.own.getFolio(2)), 2);
-      memory.offset = PAGE_BYTES;
-      const addr = rig.scattered(3);
-      const chain = chainOf(WRITE);
-      assert.equal(rig.map(chain, rig.iter(WRITE, [[addr, 2 * PAGE_BYTES]]), { memory }), 0);
-      const more = rig.iter(WRITE, [[addr, PAGE_BYTES]]);
-      assert.equal(rig.map(chain, more, { memory }), result);
-      if (result !== 0) assert.equal(rig.outcome.reason, MapReason.GAP);
-      rig.unmap(chain, 0);
-      rig.own.putFolio(memory.pageAt(0));
-    }
   });
 });
 

@@ -92,6 +92,9 @@ describe('entries against the limits', () => {
     assert.equal(reasonOf([[0, 12288]], limits), FITS, 'whole');
     assert.equal(reasonOf([[0, 12292]], limits), GAP);
     assert.equal(reasonOf([[0, 12292]], { ...limits, max_segment_size: 8192 }), FITS);
+    // Cut at each page, though it starts inside of one.
+    const pages = { virt_boundary_mask: 4095, seg_boundary_mask: 4095 };
+    assert.equal(reasonOf([[1024, 8192]], pages), FITS);
     // From byte 4096 of the folio a segment of 8 KiB ends 12 KiB into it.
     assert.equal(reasonOf([[4096, 8192]], { ...limits, max_segment_size: 8192 }), FITS);
     assert.equal(reasonOf([[4096, 8196]], { ...limits, max_segment_size: 8192 }), GAP);

@@ -321,9 +321,11 @@ test('a context knows what is not back yet', () => {
     context.assertNothingOutstanding();
     const record = context.acquireCopy();
     assert.throws(() => context.assertNothingOutstanding(), /not unmapped/);
+    assert.ok(record.saved.take(rig.iter(READ, [[0x1000, 512]])));
     context.releaseCopy(record);
+    assert.deepEqual([record.saved.iter.space, record.saved.iter.count], [null, 0]);
     assert.throws(() => context.releaseCopy(record), /released twice/);
-    context.acquireCopy();
+    assert.equal(context.acquireCopy(), record, 'pooled');
   }
 });
 

@@ -44,7 +44,7 @@ export function mapKernel(
   outcome = new MapOutcome(),
 ): number {
   const { limits } = context;
-  if (buffer === null || buffer.bytes === 0) return -Errno.EINVAL;
+  if (buffer === null) return -Errno.EINVAL;
   if (buffer.bytes > maxPassthroughBytes(limits)) return -Errno.EINVAL;
   const { space, addr, bytes, isOnStack = false } = buffer;
   iovec.importRange(addr, bytes);
