@@ -15,12 +15,13 @@ const SEEDS_FOLDER = join(import.meta.dirname, '..', 'test', 'seeds');
 const SEEDS_ALONE = 4;
 
 function* jobsOf(settings: Settings): Generator<SeedJob> {
-  const { first, seeds, steps, world, mutant, history } = settings;
+  const { first, seeds, steps, world, mutant, history, stepSeconds } = settings;
   const provenance: WorldSettings = settings.provenance ? { provenance: 'on' } : {};
   for (let seed = first; seed < first + seeds; seed++) {
     const record = history && seeds === 1;
     const kind = settings.provenance ? 'path' : world;
-    yield { seed, steps, world: kind, mutant, settings: provenance, record, shrinks: true };
+    const rest = { settings: provenance, record, shrinks: true, stepSeconds };
+    yield { seed, steps, world: kind, mutant, ...rest };
   }
 }
 

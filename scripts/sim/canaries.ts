@@ -123,6 +123,14 @@ export const CANARIES: readonly Canary[] = [
     replace: '    queue.finishRequest(request, 0, request.bytes);',
     seedsMax: 50,
   },
+  {
+    // The first of those who wait is served for ever: only a look from beside the loop ends it.
+    name: 'loop-in-a-step',
+    file: 'device/submit.ts',
+    find: '(waiting.shift() as Transfer).isWaiting = false;',
+    replace: '(waiting[0] as Transfer).isWaiting = false;',
+    seedsMax: 20,
+  },
 ];
 
 export function canaryNamed(name: string): Canary {

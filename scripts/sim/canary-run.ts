@@ -7,6 +7,7 @@ import { runOnWorkers } from './workers.ts';
 /** Steps of a seed that looks for a planted bug. */
 const CANARY_STEPS = 3000;
 const MUTANT_SEEDS_MAX = 20;
+const PLAIN = { settings: {}, record: false, shrinks: false } as const;
 
 /** Plants each bug and runs seeds until one fails. Exit code: 1 when a bug was not found. */
 export async function runCanaries(settings: Settings): Promise<number> {
@@ -24,7 +25,7 @@ export async function runCanaries(settings: Settings): Promise<number> {
     }
   }
   const mutants = settings.canary === undefined ? SIM_MUTANTS : [];
-  for (const mutant of mutants) if (!(await huntMutant(mutant))) missed++;
+  for (const mutant of mutants) if (!(await huntMutant(mutant, settings))) missed++;
   const count = chosen.length + mutants.length;
   process.stdout.write(`canaries found: ${count - missed} of ${count}\n`);
   return missed === 0 ? 0 : 1;
@@ -37,11 +38,12 @@ async function hunt(
   let seeds = 0;
   let found: SeedResult | null = null;
   const failed: SeedResult[] = [];
+  const { stepSeconds } = settings;
   function* jobs(): Generator<SeedJob> {
     for (let seed = 1; seed <= canary.seedsMax; seed++) {
       const steps = CANARY_STEPS;
-      const rest = { mutant: undefined, settings: {}, record: false, shrinks: false };
-      yield { seed, steps, world: canary.world ?? settings.world, ...rest };
+      const world = canary.world ?? settings.world;
+      yield { ...PLAIN, seed, steps, world, mutant: undefined, stepSeconds };
     }
   }
   const run = jobs();
@@ -63,16 +65,18 @@ async function hunt(
 
 async function passesClean(seed: number, canary: Canary, settings: Settings): Promise<boolean> {
   const world = canary.world ?? settings.world;
-  const rest = { mutant: undefined, settings: {}, record: false, shrinks: false };
-  const { message } = await runJob({ seed, steps: CANARY_STEPS, world, ...rest });
+  const steps = CANARY_STEPS;
+  const { stepSeconds } = settings;
+  const job = { ...PLAIN, seed, steps, world, mutant: undefined, stepSeconds };
+  const { message } = await runJob(job);
   return message === null;
 }
 
 /** A bug of the simulated disk or of the submitter, by switch. */
-async function huntMutant(mutant: SimMutant): Promise<boolean> {
+async function huntMutant(mutant: SimMutant, { stepSeconds }: Settings): Promise<boolean> {
   for (let seed = 1; seed <= MUTANT_SEEDS_MAX; seed++) {
-    const rest = { settings: {}, record: false, shrinks: false };
-    const { message } = await runJob({ seed, steps: 1000, world: 'device', mutant, ...rest });
+    const job = { ...PLAIN, seed, steps: 1000, world: 'device', mutant, stepSeconds } as const;
+    const { message } = await runJob(job);
     if (message === null) continue;
     process.stdout.write(`${mutant}: found after ${seed} seeds; ${message}\n`);
     return true;

@@ -8,6 +8,7 @@ import {
 } from '../../src/testing/simulator/run-world.ts';
 import type { SimMutant } from '../../src/testing/simulator/sim-world.ts';
 import type { WorldKind, WorldSettings } from '../../src/testing/simulator/world.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** One seed to run; plain data, for it crosses a process boundary. */
 export interface SeedJob {
@@ -19,6 +20,8 @@ export interface SeedJob {
   readonly record: boolean;
   /** Make the history of a failure small. */
   readonly shrinks: boolean;
+  /** CPU time that one step may take. */
+  readonly stepSeconds: number;
 }
 
 export interface SeedResult {
@@ -36,17 +39,23 @@ export interface SeedResult {
 }
 
 const seen = new Map<string, [number, number]>();
+let watchdog: Watchdog | null = null;
 
 export async function runJob(job: SeedJob): Promise<SeedResult> {
   seen.clear();
   observeMaybe(countMaybe);
   const { seed, steps, mutant, settings, record } = job;
+  const watch = watchdog ?? new Watchdog(job.stepSeconds);
+  watchdog = watch;
   const kind = job.mutant === undefined ? (job.world ?? worldKindOf(seed)) : 'device';
   const options: RunOptions = { kind, seed, steps, mutant, settings, record };
-  const report = await runSeed(options);
+  const report = await runSeed({ ...options, watch });
   observeMaybe(null);
   const { failure, tally, lines } = report;
-  const shrinks = job.shrinks && failure !== null && mutant === undefined;
+  // A loop ends once only, and each try of the search would take as long again.
+  const isLoop = watch.hasFired;
+  const shrinks = job.shrinks && failure !== null && mutant === undefined && !isLoop;
+  if (isLoop) endWatch();
   const history = shrinks ? await shrinkFailure(options, report) : null;
   return {
     seed,
@@ -59,6 +68,12 @@ export async function runJob(job: SeedJob): Promise<SeedResult> {
     lines,
     history: history === null ? null : formatHistory(history),
   };
+}
+
+/** Pre: no job runs. */
+export function endWatch(): void {
+  watchdog?.close();
+  watchdog = null;
 }
 
 function countMaybe(what: string, condition: boolean): void {

@@ -4,11 +4,15 @@ import type { WorldKind } from '../../src/testing/simulator/world.ts';
 
 const USAGE = `usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--world device|path]
     [--history] [--keep NAME] [--mutant NAME] [--canaries] [--canary NAME] [--provenance]
-    [--workers N]
+    [--workers N] [--step-seconds N]
 `;
 const SEEDS_DEFAULT = 50;
 const STEPS_DEFAULT = 1000;
 export const STEPS_LONG = 10_000;
+/** A step takes microseconds, the end of a world at most a second. */
+const STEP_SECONDS = 10;
+/** Of worlds with a planted bug, which may be a loop. */
+const CANARY_STEP_SECONDS = 3;
 
 export interface Settings {
   readonly seeds: number;
@@ -25,6 +29,8 @@ export interface Settings {
   readonly canary: string | undefined;
   readonly provenance: boolean;
   readonly workers: number | undefined;
+  /** CPU time after which a step counts as one that never ends. */
+  readonly stepSeconds: number;
 }
 
 /** Null after bad usage, with a sentence on stderr. */
@@ -44,10 +50,13 @@ export function readSettings(args: string[]): Settings | null {
         canary: { type: 'string' },
         provenance: { type: 'boolean' },
         workers: { type: 'string' },
+        'step-seconds': { type: 'string' },
       },
     });
     const seeds = values.seed === undefined ? SEEDS_DEFAULT : 1; // A seed alone replays that one.
     const many = values.seeds !== undefined && Number(values.seeds) >= 100;
+    const canaries = values.canaries ?? values.canary !== undefined;
+    const stepSeconds = canaries ? CANARY_STEP_SECONDS : STEP_SECONDS;
     return {
       seeds: readCount('--seeds', values.seeds, seeds, 1),
       first: readCount('--seed', values.seed, 1, 0),
@@ -56,11 +65,12 @@ export function readSettings(args: string[]): Settings | null {
       mutant: readName('--mutant', values.mutant, SIM_MUTANTS),
       history: values.history ?? false,
       keep: values.keep,
-      canaries: values.canaries ?? values.canary !== undefined,
+      canaries,
       canary: values.canary,
       provenance: values.provenance ?? false,
       workers:
         values.workers === undefined ? undefined : readCount('--workers', values.workers, 1, 1),
+      stepSeconds: readCount('--step-seconds', values['step-seconds'], stepSeconds, 1),
     };
   } catch (error) {
     process.stderr.write(`sim: ${error instanceof Error ? error.message : error}\n${USAGE}`);

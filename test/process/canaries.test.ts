@@ -25,6 +25,19 @@ for (const name of ['trim-without-release', 'completion-twice', 'merge-joins-dif
   });
 }
 
+test('a loop inside a step ends, with the seed, the step and the frames of the loop', () => {
+  const args = ['--canary', 'loop-in-a-step', '--step-seconds', '1', '--workers', '1'];
+  const script = join(ROOT, 'scripts/sim.ts');
+  const { status, stdout } = spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' });
+  const loop =
+    'a step does not end \\(1 s of CPU\\): resumeWaiting \\(src/device/submit.ts:\\d+\\) <';
+  assert.match(
+    stdout,
+    new RegExp(`found after 1 seeds; seed 1 \\(path\\), step \\d+: sim: ${loop}`),
+  );
+  assert.equal(status, 0);
+});
+
 test('a canary that does not exist is said so', () => {
   const args = [join(ROOT, 'scripts/sim.ts'), '--canary', 'none'];
   const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });

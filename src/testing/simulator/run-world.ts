@@ -16,7 +16,17 @@ export interface RunOptions {
   readonly hasTuples?: boolean | undefined;
   /** Keep the line of every step. */
   readonly record?: boolean | undefined;
+  /** Who sees to it that steps end: runs what may loop for ever, and hears of each step. */
+  readonly watch?: StepWatch | undefined;
 }
+
+export interface StepWatch {
+  /** Runs `run`, or throws when that does not end. */
+  readonly guard: (run: () => void) => void;
+  readonly onStep: (step: number) => void;
+}
+
+const UNWATCHED: StepWatch = { guard: (run) => run(), onStep: () => {} };
 
 export interface RunReport {
   readonly kind: WorldKind;
@@ -58,18 +68,26 @@ async function run(
 ): Promise<RunReport> {
   const tally = new Tally();
   const lines: string[] = [];
+  const { guard, onStep } = options.watch ?? UNWATCHED;
   let world: World | null = null;
   let steps = 0;
   let failure: Error | null = null;
+  let closing: Promise<void> | null = null;
   try {
-    world = makeWorld(options);
-    for (; steps < count; steps++) {
-      step(world, steps);
-      if (options.record === true) lines.push(world.line());
-      world.check();
-    }
-    world.finish();
-    await world.close();
+    const made = makeWorld(options);
+    world = made;
+    guard(() => {
+      for (; steps < count; steps++) {
+        onStep(steps);
+        step(made, steps);
+        if (options.record === true) lines.push(made.line());
+        made.check();
+      }
+      onStep(steps);
+      made.finish();
+      closing = made.close();
+    });
+    await closing;
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
     if (options.record === true && world !== null && lines.length <= steps && steps < count) {
