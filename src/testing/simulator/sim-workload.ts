@@ -24,6 +24,9 @@ const INJECTED: readonly number[] = [
   Errno.EAGAIN,
 ].map((errno) => -errno);
 const RANGE_TRIES = 6;
+/** Of a hundred bios with data: those that are meant to go over a limit. */
+const EDGE_PERCENT = 6;
+const EDGE_PIECES_MAX = 200;
 const SMALL_PIECES = [1, 1, 1, 2, 3, 4, 8] as const;
 
 /** A bug of the submitter on purpose, to show that somebody notices. */
@@ -98,12 +101,23 @@ export class SimWorkload {
     const { limits } = this.#device;
     const block = limits.logical_block_size;
     const align = limits.dma_alignment + 1;
-    const isRagged = random.chance(0.25);
+    const edge = random.below(100);
+    const isEdge = edge < EDGE_PERCENT;
+    const isRagged = !isEdge && random.chance(0.25);
     const fine = align === 1 ? random.pick([1, 4, 256]) : align;
-    const unit = isRagged ? fine : Math.max(block, align);
-    const totalUnit = Math.max(block, align);
-    const count = random.chance(0.05) ? 40 : random.pick(SMALL_PIECES);
-    const pages = random.chance(0.1) ? 32 : 3;
+    const whole = Math.max(block, align);
+    // Without gaps: a gap would cut the bio before its segments or its size do.
+    const unit = isRagged ? fine : Math.max(whole, isEdge ? limits.virt_boundary_mask + 1 : 1);
+    const totalUnit = whole;
+    let count: number = random.chance(0.05) ? 40 : random.pick(SMALL_PIECES);
+    let pages = random.chance(0.1) ? 32 : 3;
+    if (isEdge) {
+      // One more than a request may have of them, or as large as memory lets it be.
+      const isBySegments = edge % 2 === 0;
+      count = isBySegments ? limits.max_segments + random.between(1, 4) : 40;
+      count = Math.min(count, EDGE_PIECES_MAX);
+      pages = isBySegments ? 1 : 32;
+    }
     const pieces = this.#memory.take({ unit, totalUnit, pieces: count, pages, plain: false });
     const bytes = piecesBytes(pieces);
     const beyond = random.chance(0.04);

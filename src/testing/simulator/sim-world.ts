@@ -66,7 +66,10 @@ export class SimWorld implements World {
   constructor(options: SimOptions) {
     const random = new SeededRandom(options.seed);
     this.#mutant = options.mutant;
-    const drawn = randomLimits(random);
+    const isOverLimit = options.mutant === 'over-limit';
+    const chosen = randomLimits(random);
+    // A chunk of a few sectors would hide every other limit: the bug would be none.
+    const drawn = isOverLimit ? validateLimits({ ...chosen, chunk_sectors: 0 }) : chosen;
     const integrity = options.hasTuples === true ? simProfile(drawn.logical_block_size) : undefined;
     const limits = integrity === undefined ? drawn : integrityLimits(drawn, integrity);
     const rates = options.mutant === undefined ? randomRates(random) : NO_FAULTS;
@@ -93,7 +96,7 @@ export class SimWorld implements World {
     this.device = new BlockDevice({
       engine: this.checked,
       arena: this.arena,
-      limits: options.mutant === 'over-limit' ? loose : limits,
+      limits: isOverLimit ? loose : limits,
       profile,
       bios: random.pick([1, 1, 2, 8, 64]),
       splits: random.pick([0, 1, 4, 64]),
