@@ -10,6 +10,7 @@ import { type Piece, PiecePhase } from '../map/piece.ts';
 import { type CopyPolicy, MapReason, Verdict } from '../map/verdict.ts';
 import type { BlockDevice } from './block-device.ts';
 import { pieceEnded } from './complete.ts';
+import { writesCutBlock } from './device-end.ts';
 import { spaceOf, startMetadata } from './device-metadata.ts';
 import { type Transfer, TransferState } from './transfer.ts';
 
@@ -39,6 +40,7 @@ export function startTransfer(
       device.probe.hit(ProbePoint.MAP, transfer.traceId, mapping, verdict, reason, bytes);
     }
   }
+  if (transfer.stop === 0 && writesCutBlock(transfer)) transfer.stop = -Errno.EINVAL;
   if (lockRange(device, transfer)) enter(device, transfer);
 }
 

@@ -5,6 +5,7 @@ import { faultSentence } from '../integrity/fault-text.ts';
 import { refusal } from '../map/decide.ts';
 import type { Mapping } from '../map/mapping.ts';
 import { Verdict } from '../map/verdict.ts';
+import { cutBlockBytes, writesCutBlock } from './device-end.ts';
 import type { Transfer } from './transfer.ts';
 
 /** The error that a call ends with. `result`: negative; `length`: bytes that were asked for. */
@@ -43,6 +44,11 @@ function reasonOf(transfer: Transfer, result: number): string {
   if (result === -Errno.EINVAL && mapping.meta?.isRefused === true) {
     const sentence = refusal(mapping.meta.reason, device.limits, device.context.blockBytes);
     return `of the metadata: ${sentence}`;
+  }
+  if (result === -Errno.EINVAL && writesCutBlock(transfer)) {
+    const { logical_block_size: block } = device.limits;
+    const bytes = cutBlockBytes(device);
+    return `the device ends inside a block of ${block} bytes: its last ${bytes} cannot be written`;
   }
   switch (result) {
     case -Errno.EIO:

@@ -47,8 +47,9 @@ export interface EngineInfo {
  *   transfer may end short with status 0; the rest is continued by the caller.
  * - `arm(wake)`: call `wake` once, later (never from inside `submit`, `reap` or `arm`), when there
  *   is something to reap. Armed again after each wake; arming twice replaces the wake.
- * - A request covers whole logical blocks, but the last one may end inside a block where the device
- *   ends (or where a write shall end a file).
+ * - A request covers whole logical blocks, but the last one may end inside a block where a file
+ *   ends (or where a write shall end it). Of a device of fixed size, what lies behind its last
+ *   whole block is read by requests that go over the end, and never written.
  * - `submit` accepts at least one request while nothing is in flight: 0 would wait for ever. A reap
  *   may return fewer than are finished, and then wakes again. After `close`, submit is refused.
  * - With `info.integrity`, READ and WRITE of a request whose bios have metadata move that as well:

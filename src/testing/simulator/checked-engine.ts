@@ -85,7 +85,8 @@ export class CheckedEngine implements Engine {
     assert(request.inFlight, 'checked engine: a request went down that is not in flight');
     const slot = slotOf(tag);
     const isRest = this.#firstTag[slot] === tag && request.bytes < this.#firstBytes[slot];
-    const options = { isRest, sizeBytes: this.sizeBytes() };
+    // A file may end inside a block; what a device has there, nobody can write.
+    const options = this.info.fixedSize ? { isRest } : { isRest, sizeBytes: this.sizeBytes() };
     const fault = checkRequest(request, this.#limits, options);
     if (fault === null) return;
     const { op, sector, bytes } = request;

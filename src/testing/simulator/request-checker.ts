@@ -22,7 +22,7 @@ export interface CheckOptions {
    * and entries are cut where the whole request was: at the virtual boundary, not from the front.
    */
   readonly isRest?: boolean;
-  /** Where the device ends: the last request may end inside a block there. */
+  /** Where a file ends: the last request may end inside a block there. */
   readonly sizeBytes?: number;
 }
 

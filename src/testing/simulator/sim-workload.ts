@@ -1,6 +1,6 @@
 import { AssertionError, assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
-import { SECTOR_BYTES } from '../../base/units.ts';
+import { PAGE_BYTES, SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
 import { addSegment, releasePages } from '../../bio/bio-add.ts';
 import { BIO_OP_NAMES, BioFlag, BioOp, opHasData } from '../../bio/bio-op.ts';
@@ -112,11 +112,14 @@ export class SimWorkload {
     let count: number = random.chance(0.05) ? 40 : random.pick(SMALL_PIECES);
     let pages = random.chance(0.1) ? 32 : 3;
     if (isEdge) {
-      // One more than a request may have of them, or as large as memory lets it be.
+      // More segments than a request may have, or more bytes; not many requests of a few sectors.
       const isBySegments = edge % 2 === 0;
-      count = isBySegments ? limits.max_segments + random.between(1, 4) : 40;
-      count = Math.min(count, EDGE_PIECES_MAX);
-      pages = isBySegments ? 1 : 32;
+      const most = Math.ceil((2 * this.#requestBytesMax()) / PAGE_BYTES);
+      pages = isBySegments ? 1 : Math.min(most, 32);
+      count = isBySegments
+        ? limits.max_segments + random.between(1, 4)
+        : Math.ceil(most / pages) * 2;
+      count = Math.min(count, 2 * most, EDGE_PIECES_MAX);
     }
     const pieces = this.#memory.take({ unit, totalUnit, pieces: count, pages, plain: false });
     const bytes = piecesBytes(pieces);
@@ -124,6 +127,12 @@ export class SimWorkload {
     const start = bytes === 0 ? -1 : this.#freeRange(op, bytes, block, beyond);
     if (start < 0) this.#giveUnused(pieces);
     else this.#startBio(op, pieces, start, bytes, isRagged);
+  }
+
+  #requestBytesMax(): number {
+    const { max_sectors, chunk_sectors } = this.#device.limits;
+    const sectors = chunk_sectors === 0 ? max_sectors : Math.min(max_sectors, chunk_sectors);
+    return sectors * SECTOR_BYTES;
   }
 
   /** Discard and write zeroes name a range only. */
@@ -243,12 +252,22 @@ export class SimWorkload {
     if (this.#isBeyond(sim) && sim.op !== BioOp.READ && status === 0) {
       return `${text}, though it lies beyond the end of the device`;
     }
+    if (sim.isTransfer && this.#writesCutBlock(sim)) {
+      const isRight = status === -Errno.EINVAL || (status === -Errno.ECANCELED && sim.isCancelled);
+      return isRight ? null : `${text}, but the device ends inside its last block`;
+    }
     if (status === 0) return null;
     if (INJECTED.includes(status) && this.#world.hasErrors) return null;
     if (status === -Errno.ENOSPC && this.#isBeyond(sim)) return null;
     if (status === -Errno.EINVAL && sim.isRagged) return null;
     if (status === -Errno.ECANCELED && sim.isCancelled) return null;
     return `${text}, but nothing was wrong with it`;
+  }
+
+  #writesCutBlock(sim: SimOp): boolean {
+    const size = this.#model.length;
+    const cut = size % this.#device.limits.logical_block_size;
+    return sim.op === BioOp.WRITE && cut > 0 && sim.start < size && sim.end > size - cut;
   }
 
   #isBeyond(sim: SimOp): boolean {

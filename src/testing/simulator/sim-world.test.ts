@@ -58,7 +58,8 @@ for (const [mutant, least] of Object.entries(MUTANTS) as [SimMutant, number][]) 
   test(`a planted bug is found: ${mutant}`, async () => {
     let found = 0;
     for (let seed = 1; seed <= 8; seed++) {
-      const { failure } = await runDevice(seed, 1000, mutant);
+      // Some worlds are slow: four operations in 1000 steps.
+      const { failure } = await runDevice(seed, 2000, mutant);
       if (failure !== null) found++;
     }
     assert(found >= least, `found in ${found} of 8 seeds`);

@@ -79,7 +79,8 @@ export class SimWorld implements World {
     const profile = random.pick([DEFAULT_PROFILE, DEFAULT_PROFILE, LINUX_6_1]);
     // Linux 6.1 gathers vec by vec and refuses what is no whole block of each, with EFAULT.
     this.transferShare = profile.trimEachGather ? 0 : share;
-    const sizeBytes = random.between(32, 512) * 4096;
+    // Some devices end inside a block of theirs.
+    const sizeBytes = random.between(32, 512) * 4096 + random.pick([0, 0, 512]);
     this.engine = new SimEngine({
       seed: random.uint32(),
       clock: this.clock,
