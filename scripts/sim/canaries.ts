@@ -124,6 +124,51 @@ export const CANARIES: readonly Canary[] = [
     seedsMax: 50,
   },
   {
+    name: 'migration-ignores-pins',
+    file: 'memory/user/migrate.ts',
+    find: 'if (region.pins[head] > 0) return false;',
+    replace: '',
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    name: 'fork-ignores-pins',
+    file: 'memory/user/fork.ts',
+    find: 'const mustCopy = parent.hasPinned && region.pins[head] > 0;',
+    replace: 'const mustCopy = false;',
+    seedsMax: 200,
+    world: 'path',
+  },
+  {
+    // H1: a part of the metadata was pinned, and the rest taken for pinned too.
+    name: 'metadata-pinned-in-part',
+    file: 'map/passthrough/user-meta.ts',
+    find: `  if (done < bytes) {
+    // A part`,
+    replace: `  if (done === 0) {
+    // A part`,
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    // H9: a copied read says as many rows as the program's memory has.
+    name: 'metadata-rows-of-the-program',
+    file: 'map/passthrough/user-meta.ts',
+    find: 'return { table: meta.table, rows: meta.vcnt };',
+    replace: 'return { table: meta.table, rows: meta.isRead ? meta.entries : meta.vcnt };',
+    seedsMax: 100,
+    world: 'path',
+  },
+  {
+    // H5.
+    name: 'data-mapped-without-metadata',
+    file: 'map/passthrough/nvme-command.ts',
+    find: 'if (error !== 0) this.finish({ transferredBytes: 0 });',
+    replace: '',
+    seedsMax: 50,
+    world: 'path',
+  },
+  {
     // The first of those who wait is served for ever: only a look from beside the loop ends it.
     name: 'loop-in-a-step',
     file: 'device/submit.ts',

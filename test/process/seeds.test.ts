@@ -31,6 +31,12 @@ test('worlds of the whole path run without a wrong byte, a lost pin or a stuck c
   }
   const ends = ['direct read', 'direct write', 'buffered read', 'buffered write', 'mixed bio'];
   for (const kind of ends) assert((counts.get(`end: ${kind}`) ?? 0) > 100, `too few: ${kind}`);
+  for (const verb of ['pass-read', 'pass-write']) {
+    assert((counts.get(`end: ${verb}`) ?? 0) > 100, `too few: ${verb}`);
+  }
+  for (const how of ['copied', 'mapped']) {
+    assert((counts.get(`passthrough: metadata, ${how}`) ?? 0) > 10, `metadata that is ${how}`);
+  }
   assert((counts.get('fault: short, error or refusal') ?? 0) > 100, 'too few faults');
 });
 

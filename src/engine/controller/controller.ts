@@ -2,7 +2,6 @@ import { type CommandPointer, ControllerView } from '../../dma/controller-view.t
 import type { DmaDevice } from '../../dma/dma-device.ts';
 import { DmaPerm } from '../../dma/dma-status.ts';
 import type { NvmeStatus } from '../../dma/nvme-pointer.ts';
-import type { RamStore } from '../memory/ram-store.ts';
 
 /** What a controller is told: where on the medium, how much, and a pointer to memory. */
 export interface ControllerCommand {
@@ -11,6 +10,14 @@ export interface ControllerCommand {
   readonly start: number;
   readonly bytes: number;
   readonly pointer: CommandPointer;
+}
+
+/** What a controller keeps its bytes in; a `RamStore` is one. */
+export interface ControllerMedium {
+  /** Medium → page frames. */
+  read(at: number, page: number, offset: number, bytes: number): void;
+  /** Page frames → medium. */
+  write(at: number, page: number, offset: number, bytes: number): void;
 }
 
 /**
@@ -24,9 +31,9 @@ export class Controller {
   /** With DATA_TRANSFER_ERROR: the address that led nowhere. */
   faultAddress = 0;
   readonly #view: ControllerView;
-  readonly #store: RamStore;
+  readonly #store: ControllerMedium;
 
-  constructor(device: DmaDevice, store: RamStore, pageBytes: number) {
+  constructor(device: DmaDevice, store: ControllerMedium, pageBytes: number) {
     this.#view = new ControllerView(device, pageBytes);
     this.#store = store;
   }

@@ -13,7 +13,7 @@ import type { Engine } from '../contract.ts';
  * a completion. Linux: blk_execute_rq_nowait(), block/blk-mq.c.
  */
 export function issueChain(
-  engine: Engine,
+  engine: Pick<Engine, 'submit'>,
   table: RequestTable,
   chain: BioChain,
   sector: number,

@@ -82,6 +82,15 @@ export class Model {
     object.write(at, from, fromAt, bytes);
   }
 
+  /** `object.trust`, but who reads there now may have taken what was in doubt until this moment. */
+  trust(object: ModelObject, at: number, bytes: number, sinceNs: number): void {
+    if (object.isExact(at, bytes)) return;
+    for (const op of this.inFlight) {
+      if (touches(op.sources, object, at, bytes)) op.isWild = true;
+    }
+    object.trust(at, bytes, sinceNs);
+  }
+
   /**
    * What `writer` moves there may have arrived already: nothing orders a device in flight and the
    * program. Then it lay there until now, and `op` may have taken it, which the model never had.

@@ -19,6 +19,8 @@ export const VERBS = [
   'direct-read',
   'direct-write',
   'mixed-write',
+  'pass-read',
+  'pass-write',
   'fsync',
   'msync',
   'truncate',

@@ -26,6 +26,8 @@ export interface ChoiceWorld {
   readonly hasRoom: boolean;
   /** An address that an operation in flight of the process uses; -1: there is none. */
   busyAddr(slot: number, choice: number): number;
+  /** A slot without a process; -1: all have one. */
+  freeSlot(choice: number): number;
   /** The process of an operation in flight that uses memory; -1: there is none. */
   busySlot(choice: number): number;
 }
@@ -37,6 +39,8 @@ const WEIGHTS: readonly (readonly [Verb, number])[] = [
   ['direct-read', 70],
   ['direct-write', 60],
   ['mixed-write', 12],
+  ['pass-read', 12],
+  ['pass-write', 10],
   ['read', 40],
   ['write', 50],
   ['map', 14],
@@ -73,6 +77,8 @@ const STARTS: ReadonlySet<Verb> = new Set<Verb>([
   'direct-read',
   'direct-write',
   'mixed-write',
+  'pass-read',
+  'pass-write',
   'fsync',
   'msync',
   'truncate',
@@ -96,14 +102,20 @@ export function chooseAction(random: SeededRandom, world: ChoiceWorld, action: P
     return;
   }
   if (verb !== 'spawn' && !world.isAlive(who)) action.verb = 'spawn';
-  chooseFields(random, world, action);
+  chooseFields(random, world, action, busy >= 0);
 }
 
-function chooseFields(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
+/** `isRace`: the memory of an operation in flight is what it is about. */
+function chooseFields(
+  random: SeededRandom,
+  world: ChoiceWorld,
+  action: PathAction,
+  isRace: boolean,
+): void {
   switch (action.verb) {
     case 'store':
     case 'load':
-      chooseCpu(random, world, action);
+      chooseCpu(random, world, action, isRace);
       break;
     case 'read':
     case 'write':
@@ -116,6 +128,10 @@ function chooseFields(random: SeededRandom, world: ChoiceWorld, action: PathActi
       action.addr = mappedAddr(random, world, action.who);
       action.at = random.below(2 ** 16) * 512;
       action.bytes = random.between(1, 6) * PAGE_BYTES;
+      break;
+    case 'pass-read':
+    case 'pass-write':
+      choosePassthrough(random, world, action);
       break;
     case 'map':
     case 'map-file':
@@ -140,12 +156,15 @@ function chooseFields(random: SeededRandom, world: ChoiceWorld, action: PathActi
       chooseRange(random, world, action, random.pick([1, 512, PAGE_BYTES, PAGE_BYTES]));
       break;
     case 'fork':
-      action.at = random.below(world.processSlots);
+      chooseFork(random, world, action, isRace);
       break;
     case 'reclaim':
       action.bytes = random.pick([1, 4, 16, 64]);
       break;
     case 'migrate':
+      action.at = random.below(2 ** 16);
+      chooseBusyPage(random, world, action);
+      break;
     case 'cancel':
     case 'unregister':
       action.at = random.below(2 ** 16);
@@ -155,8 +174,37 @@ function chooseFields(random: SeededRandom, world: ChoiceWorld, action: PathActi
   }
 }
 
-function chooseCpu(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
-  action.addr = mappedAddr(random, world, action.who);
+/** Into a free slot. If there is none and it matters, another process makes room for the next. */
+function chooseFork(
+  random: SeededRandom,
+  world: ChoiceWorld,
+  action: PathAction,
+  isRace: boolean,
+): void {
+  const free = world.freeSlot(random.below(world.processSlots));
+  action.at = free < 0 ? random.below(world.processSlots) : free;
+  if (!isRace || free >= 0 || world.processSlots < 2) return;
+  action.verb = 'exit';
+  action.who = (action.who + 1) % world.processSlots;
+  action.at = 0;
+}
+
+/** Half of the migrations are of a page that something in flight uses. */
+function chooseBusyPage(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
+  const slot = random.chance(0.5) ? world.busySlot(random.below(64)) : -1;
+  if (slot < 0) return;
+  action.who = slot;
+  action.addr = Math.max(world.busyAddr(slot, random.below(64)), 0);
+}
+
+function chooseCpu(
+  random: SeededRandom,
+  world: ChoiceWorld,
+  action: PathAction,
+  isRace: boolean,
+): void {
+  const busy = isRace ? world.busyAddr(action.who, random.below(64)) : -1;
+  action.addr = busy < 0 ? mappedAddr(random, world, action.who) : busy - (busy % PAGE_BYTES);
   const isWhole = random.chance(0.3);
   action.addr += isWhole ? 0 : random.below(PAGE_BYTES);
   action.bytes = isWhole ? PAGE_BYTES : random.pick([1, 8, 100, 512, 3000]);
@@ -175,6 +223,20 @@ function chooseTransfer(random: SeededRandom, world: ChoiceWorld, action: PathAc
   else if (roll > 5) action.addr += random.below(8) * 512;
   if (random.chance(0.2)) action.flags |= ActionFlag.VECTOR;
   if (random.chance(0.05)) action.flags |= ActionFlag.SEQUENTIAL;
+}
+
+/** Whole sectors; the memory starts on a page, on a sector, on a word, or anywhere. */
+function choosePassthrough(random: SeededRandom, world: ChoiceWorld, action: PathAction): void {
+  action.addr = mappedAddr(random, world, action.who);
+  for (let i = 0; i < 4; i++) {
+    const behind = action.addr / PAGE_BYTES + 1;
+    if (world.isMapped(action.who, behind - 1) && world.isMapped(action.who, behind)) break;
+    action.addr = mappedAddr(random, world, action.who);
+  }
+  action.addr += random.pick([0, 0, random.below(8) * 512, random.below(1024) * 4, 1]);
+  action.bytes = random.between(1, random.chance(0.2) ? 48 : 16) * 512;
+  action.at = random.below(2 ** 10) * 512;
+  if (random.chance(0.3)) action.flags |= ActionFlag.VECTOR;
 }
 
 /** Bytes [at, at + bytes) of the file in multiples of `unit`; sometimes over its end. */

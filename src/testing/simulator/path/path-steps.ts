@@ -9,6 +9,7 @@ import { LongTerm } from './long-term.ts';
 import { MixedBios } from './mixed-bios.ts';
 import { Certainty, ModelObject } from './model-object.ts';
 import type { ModelPage, ModelProcess } from './model-process.ts';
+import { PassthroughSteps } from './passthrough-steps.ts';
 import { ActionFlag, type PathAction, VERBS, type Verb } from './path-action.ts';
 import type { PathProcess, PathWorld } from './path-world.ts';
 import { TransferSteps } from './transfer-steps.ts';
@@ -28,6 +29,7 @@ export class PathSteps {
   readonly #transfers: TransferSteps;
   readonly #longTerm: LongTerm;
   readonly #mixed: MixedBios;
+  readonly #passthrough: PassthroughSteps;
 
   constructor(world: PathWorld) {
     this.#world = world;
@@ -36,6 +38,7 @@ export class PathSteps {
     this.#transfers = new TransferSteps(world);
     this.#longTerm = new LongTerm(world);
     this.#mixed = new MixedBios(world);
+    this.#passthrough = new PassthroughSteps(world, this.#transfers);
   }
 
   run(action: PathAction): void {
@@ -94,6 +97,10 @@ export class PathSteps {
       case 'mixed-write':
         this.#mixed.start(made, action, this.#transfers.settled);
         return;
+      case 'pass-read':
+      case 'pass-write':
+        this.#passthrough.start(made, action);
+        return;
       case 'fsync':
       case 'msync':
       case 'truncate':
@@ -115,11 +122,14 @@ export class PathSteps {
     }
   }
 
-  /** The n-th page frame in use. */
-  #migrate({ at }: PathAction): void {
-    const { memory, arena } = this.#world;
+  /** The page at an address of a process, or the n-th page frame in use. */
+  #migrate({ at, who, addr }: PathAction): void {
+    const { memory, arena, processes } = this.#world;
     const { region } = arena;
-    const first = at % region.frames;
+    const table = processes[who]?.process.space.table;
+    const vpn = Math.floor(addr / PAGE_BYTES);
+    const isHere = addr > 0 && table !== undefined && (table.bitsAt(vpn) & Pte.PRESENT) !== 0;
+    const first = isHere ? region.head[frameOf(table.frameAt(vpn))] : at % region.frames;
     for (let i = 0; i < region.frames; i++) {
       const frame = (first + i) % region.frames;
       if (region.head[frame] !== frame || region.state[frame] !== FrameState.USED) continue;

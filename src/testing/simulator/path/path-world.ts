@@ -14,6 +14,7 @@ import { checkCheaply, checkFully, checkIdle } from './invariants.ts';
 import type { LongTerm } from './long-term.ts';
 import { Model } from './model.ts';
 import { ModelProcess } from './model-process.ts';
+import { PassthroughDisk } from './passthrough-disk.ts';
 import { formatAction, PathAction, parseAction } from './path-action.ts';
 import { type ChoiceWorld, chooseAction, WINDOW_START } from './path-choice.ts';
 import { PathDisk } from './path-disk.ts';
@@ -53,6 +54,8 @@ export class PathWorld implements World, ChoiceWorld {
   readonly counts = new Tally();
   readonly model = new Model(this.counts);
   readonly stable: StableWrites;
+  /** Takes commands of programs past the queue. */
+  readonly passthrough: PassthroughDisk;
   longTerm: LongTerm | null = null;
   /** What knowing less would have decided; null: nobody asks. */
   readonly provenance: Provenance | null;
@@ -118,6 +121,8 @@ export class PathWorld implements World, ChoiceWorld {
       this.disks.push(disk);
     }
     this.#makeFiles(random);
+    const { arena, clock, hasErrors } = this;
+    this.passthrough = new PassthroughDisk({ arena, clock, random, hasErrors });
     this.#steps = new PathSteps(this);
     this.#freeFrames = new FreeFrames(this.arena.region);
     for (let slot = 0; slot < this.processSlots; slot++) this.processes.push(null);
@@ -161,6 +166,14 @@ export class PathWorld implements World, ChoiceWorld {
 
   get hasRoom(): boolean {
     return this.model.inFlight.length < this.opsMax;
+  }
+
+  freeSlot(choice: number): number {
+    for (let i = 0; i < this.processSlots; i++) {
+      const slot = (i + choice) % this.processSlots;
+      if (!this.isAlive(slot)) return slot;
+    }
+    return -1;
   }
 
   busySlot(choice: number): number {
@@ -235,6 +248,7 @@ export class PathWorld implements World, ChoiceWorld {
     this.#syncAll();
     checkIdle(this);
     for (const file of this.pathFiles) file.checkDisk(this.model, 'at the end');
+    this.passthrough.check(this.model);
     for (const made of this.processes) if (made !== null) this.#steps.checkMemory(made);
   }
 
@@ -277,6 +291,7 @@ export class PathWorld implements World, ChoiceWorld {
     for (const made of this.processes) made?.process.kill();
     while (this.clock.step());
     for (const { file } of this.pathFiles) file?.[Symbol.dispose]();
+    this.passthrough.close();
     for (const { device } of this.disks) {
       device.assertNothingOutstanding();
       await device.close();
@@ -287,6 +302,7 @@ export class PathWorld implements World, ChoiceWorld {
   }
 
   abandon(): void {
+    this.passthrough.abandon();
     this.arena.region.pinnedPages = 0;
     this.arena[Symbol.dispose]();
   }

@@ -52,7 +52,7 @@ export class TransferSteps {
     });
     op.sizeAtStart = file.size;
     op.staleBefore = file.stalePages;
-    op.pageMoves = this.#pageMoves();
+    op.pageMoves = this.pageMoves();
     const memory = this.#memorySpans(made.model, op, isRead);
     const place: Span = { object: file.object, at, bytes, from: 0 };
     op.sources = isRead ? [place] : memory;
@@ -110,7 +110,7 @@ export class TransferSteps {
     if (isRead) stable.deviceReads++;
     // A hole of a file is filled by the CPU: only a raw range is moved by the device for sure.
     const isByDevice = isRead && file.file === null && result === op.bytes;
-    if (isByDevice) this.#checkDirty(made, op);
+    if (isByDevice) this.checkDirty(made, op);
     this.#checkResult(made, op, file, at, result);
     const moved = Math.max(result, 0);
     const mayBeZero = file.file !== null;
@@ -130,27 +130,27 @@ export class TransferSteps {
   /** Bytes of the object that mean something. */
   #endOf(object: ModelObject): number {
     if (!object.isFile) return Number.POSITIVE_INFINITY;
-    return this.#world.pathFiles.find((known) => known.object === object)?.size ?? 0;
+    const file = this.#world.pathFiles.find((known) => known.object === object);
+    return file?.size ?? object.bytes.length;
   }
 
   /** Behind the end of its file a page has bytes that nobody promises anything about. */
   #doubtTail(object: ModelObject, at: number, bytes: number): void {
     if (!object.isFile) return;
     const file = this.#world.pathFiles.find((known) => known.object === object);
-    const start = Math.max(file?.size ?? 0, at);
+    const start = Math.max(file?.size ?? object.bytes.length, at);
     if (start < at + bytes) object.doubt(start, at + bytes - start, Certainty.LOOSE);
   }
 
   /** Every way in which a page of a process gets another frame, which nobody has written to. */
-  #pageMoves(): number {
+  pageMoves(): number {
     const { swappedIn, migrated, cowCopies, forkCopies, unshares } = this.#world.memory.counters;
     return swappedIn + migrated + cowCopies + forkCopies + unshares;
   }
 
   /** A device wrote: its pages are dirty since then, whatever cleaned them while it did. */
-  #checkDirty({ process, model }: PathProcess, op: PathOp): void {
-    if (op.isDisturbed || op.isRemapped || op.isKilled || op.pageMoves !== this.#pageMoves())
-      return;
+  checkDirty({ process, model }: PathProcess, op: PathOp): void {
+    if (op.isDisturbed || op.isRemapped || op.isKilled || op.pageMoves !== this.pageMoves()) return;
     const { table } = process.space;
     op.addr.forEach((addr, i) => {
       for (let at = addr; at < addr + op.lens[i]; at += PAGE_BYTES - (at % PAGE_BYTES)) {
@@ -198,7 +198,7 @@ export class TransferSteps {
       }
       this.#world.model.settle(op, part, isCertain, mayBeZero, this.#u8, this.#at);
       const isExact = isCertain && !op.isTargetRaced && !op.isDisturbed && !op.isWild;
-      if (isExact) span.object.trust(at, step, op.startNs);
+      if (isExact) this.#world.model.trust(span.object, at, step, op.startNs);
       this.#doubtTail(span.object, at, step);
       if (!isCertain && !op.isDisturbed && op.isTargetRaced) {
         span.object.doubt(at, step, Certainty.LOOSE);
@@ -213,6 +213,12 @@ export class TransferSteps {
       file.actual(at);
       this.#u8 = file.u8;
       this.#at = file.at;
+      return true;
+    }
+    const { passthrough } = this.#world;
+    if (object.isFile && passthrough.find(object, at)) {
+      this.#u8 = passthrough.u8;
+      this.#at = passthrough.at;
       return true;
     }
     for (const { process, vpn } of object.homes) {
@@ -246,7 +252,7 @@ export class TransferSteps {
     const end = Math.min(file.size, op.sizeAtStart);
     const isAtEnd = op.metResize || at + result >= end;
     if (result >= 0 && op.kind === OpKind.READ && isAtEnd) return;
-    if (!this.#isAllMapped(made.model, op)) {
+    if (!this.isAllMapped(made.model, op)) {
       if (result >= 0 || result === -Errno.EFAULT) return;
     }
     if (result === -Errno.ENOSPC && file.file !== null) return;
@@ -266,7 +272,7 @@ export class TransferSteps {
   }
 
   /** The program may use every byte of the ranges as the transfer wants to, and no file ends. */
-  #isAllMapped(model: ModelProcess, op: PathOp): boolean {
+  isAllMapped(model: ModelProcess, op: PathOp): boolean {
     const isRead = op.kind === OpKind.READ;
     return op.addr.every((addr, i) => {
       for (let at = addr; at < addr + op.lens[i]; at += PAGE_BYTES - (at % PAGE_BYTES)) {
@@ -280,7 +286,7 @@ export class TransferSteps {
 }
 
 /** One range, or up to three with gaps between them. */
-function rangesOf(action: PathAction, bytes: number): { addr: number[]; lens: number[] } {
+export function rangesOf(action: PathAction, bytes: number): { addr: number[]; lens: number[] } {
   if (!action.has(ActionFlag.VECTOR) || bytes < 3) return { addr: [action.addr], lens: [bytes] };
   const addr: number[] = [];
   const lens: number[] = [];
