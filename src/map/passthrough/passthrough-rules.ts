@@ -21,8 +21,11 @@ export interface PassthroughRules {
    * (64 KiB: 5.3 µs against 4.2; `npm run bench -- map-or-copy`), and mapping a third of either.
    */
   readonly copyBack: 'pinned' | 'address';
-  /** User metadata: one linear buffer and no dirty pages, or the rules of data. */
-  readonly metadata: 'linear' | 'as-data';
+  /**
+   * User metadata: always copied through one linear buffer; mapped if it may be, else that buffer,
+   * and no dirty pages; or the rules of data.
+   */
+  readonly metadata: 'copied' | 'linear' | 'as-data';
 }
 
 /** This library. */
@@ -44,6 +47,6 @@ const LINUX_6_12: PassthroughRules = Object.freeze({
 
 export const PASSTHROUGH_RULES: Readonly<Record<ProfileName, PassthroughRules>> = Object.freeze({
   biovec: BIOVEC,
-  'linux-6.1': Object.freeze({ ...LINUX_6_12, build: 'sectors' }),
+  'linux-6.1': Object.freeze({ ...LINUX_6_12, build: 'sectors', metadata: 'copied' }),
   'linux-6.12': LINUX_6_12,
 });

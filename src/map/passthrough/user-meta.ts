@@ -62,7 +62,8 @@ export function mapUserMeta(
   if (meta.isAttached || bytes === 0) return -Errno.EINVAL;
   if (bytes > maxPassthroughBytes(limits)) return -Errno.E2BIG;
   if (npages(iter, META_PAGES_MAX + 1) > META_PAGES_MAX) return -Errno.E2BIG;
-  const asked = policy === 'always' ? MapReason.ASKED : known;
+  const mustCopy = policy === 'always' || context.rules.metadata === 'copied';
+  const asked = mustCopy ? MapReason.ASKED : known;
   const isOff = (alignment(iter) & (limits.dma_alignment | limits.dma_pad_mask)) !== 0;
   const pinned = pinEntries(iter, bytes, meta, context);
   if (pinned !== 0) return pinned;
@@ -88,7 +89,7 @@ export function mapUserMeta(
 /** All of `bytes` into the entries of `meta`, one pin each; or nothing, and an answer. */
 function pinEntries(iter: IovIter, bytes: number, meta: UserMeta, context: MetaPlace): number {
   const table = meta.entryRows();
-  const options = context.rules.metadata === 'linear' ? FOLIO_ROWS_OF_ONE : FOLIO_ROWS;
+  const options = context.rules.metadata === 'as-data' ? FOLIO_ROWS : FOLIO_ROWS_OF_ONE;
   let done = 0;
   let rows = 0;
   let error = 0;
@@ -120,7 +121,7 @@ function decideEntries(meta: UserMeta, context: MetaPlace): MapReason {
   const { limits, rules } = context;
   const { page, offset, len } = meta.entryRows();
   const most = segmentsMax(limits);
-  if (rules.metadata === 'linear') {
+  if (rules.metadata !== 'as-data') {
     return meta.entries > limits.max_integrity_segments ? MapReason.SEGMENTS : MapReason.FITS;
   }
   let segments = 0;
@@ -172,7 +173,7 @@ export function takeOwnMeta(meta: UserMeta, bytes: number, context: MetaPlace): 
 
 function takeOwn(meta: UserMeta, bytes: number, context: MetaPlace): number {
   const { folios, limits, rules } = context;
-  if (rules.metadata === 'linear') {
+  if (rules.metadata !== 'as-data') {
     const page = folios.getFolio(orderFor(bytes));
     if (page < 0) return -Errno.ENOMEM;
     addChunk(meta, page, bytes);
