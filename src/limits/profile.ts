@@ -25,6 +25,11 @@ export interface Profile {
   readonly plugOrder: 'fifo' | 'lifo';
   /** Sectors. Cap of max_sectors that nobody set. Recorded limits of `u20` and `vb256`. */
   readonly softCapSectors: number;
+  /**
+   * Metadata segments of a request: those that it has, or those of every bio that was tried, and
+   * once more of those that joined: it is full too early. Cases `merge-m14-*`.
+   */
+  readonly metadataCount: 'exact' | 'attempts';
 }
 
 export type ProfileName = 'biovec' | 'linux-6.1' | 'linux-6.12';
@@ -41,6 +46,7 @@ export const DEFAULT_PROFILE: Profile = Object.freeze({
   dmaAlignmentZero: 'any',
   plugOrder: 'fifo',
   softCapSectors: 8192, // 4 MiB.
+  metadataCount: 'exact',
 });
 
 export const LINUX_6_1: Profile = Object.freeze({
@@ -54,6 +60,7 @@ export const LINUX_6_1: Profile = Object.freeze({
   dmaAlignmentZero: 'any',
   plugOrder: 'lifo',
   softCapSectors: 2560, // 1280 KiB.
+  metadataCount: 'attempts',
 });
 
 export const LINUX_6_12: Profile = Object.freeze({
@@ -67,6 +74,7 @@ export const LINUX_6_12: Profile = Object.freeze({
   dmaAlignmentZero: '511',
   plugOrder: 'fifo',
   softCapSectors: 2560,
+  metadataCount: 'exact',
 });
 
 export const PROFILES: readonly Profile[] = [DEFAULT_PROFILE, LINUX_6_1, LINUX_6_12];

@@ -3,7 +3,8 @@ import { type Bio, isMergeable } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import { wouldGap } from '../bio/gap.ts';
 import type { Limits } from '../limits/limits.ts';
-import { mergeMetadata } from './merge-metadata.ts';
+import type { Profile } from '../limits/profile.ts';
+import { countAttempt, mergeMetadata } from './merge-metadata.ts';
 import type { Request } from './request.ts';
 
 // Joining a bio to a request that is not issued yet. Reference 5.4. Linux: block/blk-merge.c.
@@ -25,18 +26,20 @@ export function tryMerge(
   bio: Bio,
   segments: number,
   limits: Limits,
+  count: Profile['metadataCount'] = 'exact',
 ): MergeResult {
   if (request.op !== bio.op || !isMergeable(bio) || !requestMergeable(request)) {
     return MergeResult.NONE;
   }
+  if (count === 'attempts' && !countAttempt(request, bio, limits)) return MergeResult.NONE;
   if (request.op === BioOp.DISCARD && limits.max_discard_segments > 1) {
     return discardMerge(request, bio, limits);
   }
   if (request.sector + request.sectors === bio.sector) {
-    return backMerge(request, bio, segments, limits);
+    return backMerge(request, bio, segments, limits, count);
   }
   if (bio.sector + bio.sectors === request.sector) {
-    return frontMerge(request, bio, segments, limits);
+    return frontMerge(request, bio, segments, limits, count);
   }
   return MergeResult.NONE;
 }
@@ -46,11 +49,17 @@ function requestMergeable(request: Request): boolean {
   return request.op !== BioOp.FLUSH && request.op !== BioOp.WRITE_ZEROES;
 }
 
-function backMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
+function backMerge(
+  request: Request,
+  bio: Bio,
+  segments: number,
+  limits: Limits,
+  count: Profile['metadataCount'],
+): MergeResult {
   const tail = request.bioTail as Bio;
   if (gapAtJoint(request.bio as Bio, tail, bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, request.sector, limits)) return MergeResult.FAILED;
-  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, true, limits)) {
+  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, true, limits, count)) {
     return MergeResult.NONE;
   }
   tail.next = bio;
@@ -61,10 +70,16 @@ function backMerge(request: Request, bio: Bio, segments: number, limits: Limits)
   return MergeResult.BACK;
 }
 
-function frontMerge(request: Request, bio: Bio, segments: number, limits: Limits): MergeResult {
+function frontMerge(
+  request: Request,
+  bio: Bio,
+  segments: number,
+  limits: Limits,
+  count: Profile['metadataCount'],
+): MergeResult {
   if (gapAtJoint(bio, bio, request.bio as Bio, limits)) return MergeResult.FAILED;
   if (!fits(request, bio, segments, bio.sector, limits)) return MergeResult.FAILED;
-  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, false, limits)) {
+  if (hasMetadata(request, bio) && !mergeMetadata(request, bio, false, limits, count)) {
     return MergeResult.NONE;
   }
   bio.next = request.bio;
