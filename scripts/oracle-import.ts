@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { parseRecord } from '../src/testing/oracle/schema.ts';
 
-const TOPICS = ['split', 'merge', 'fixed', 'align', 'map'];
+const TOPICS = ['split', 'merge', 'fixed', 'align', 'map', 'integrity', 'straddle'];
 const TARGET = join(import.meta.dirname, '../test/oracle');
 
 /** The sources repeat themselves over megabytes: the largest window pays. */

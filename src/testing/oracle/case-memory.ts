@@ -21,11 +21,20 @@ export function framesFor(cases: readonly CaseRecord[]): number {
       for (const [pfn, count] of vector.pages) most = Math.max(most, pfn + count);
       if (one.pagesUnknown === true) most = Math.max(most, standInEnd(vector));
     }
+    most = Math.max(most, payloadEnd(one));
   }
   const frames = Math.ceil(most / (2 * HUGE_PAGES)) * 2 * HUGE_PAGES;
   if (frames <= REGION_FRAMES) return frames;
   const reason = `the record has frame number ${most}; a replay has room for 4 GiB, 2^20 of them`;
   throw new BlockError('EINVAL', { reason });
+}
+
+/** The kernel's own buffers for metadata lie at their recorded places, too. */
+function payloadEnd(one: CaseRecord): number {
+  const records = (one.requests ?? []).flatMap(({ pi, deviceTuples }) => pi ?? deviceTuples ?? []);
+  const vecs = records.flatMap(({ vecs }) => vecs);
+  const ends = vecs.map(([pfn, offset, bytes]) => pfn + Math.ceil((offset + bytes) / PAGE_BYTES));
+  return ends.reduce((most, end) => Math.max(most, end), 0);
 }
 
 function standInEnd(vector: IovRecord): number {
@@ -50,7 +59,7 @@ export class CaseMemory {
    * bytes, or -EFAULT for an address that no program has.
    */
   mapVectors(vectors: readonly IovRecord[], iovec: Iovec): number {
-    const bases = vectors.map((vector) => this.#mapVector(vector));
+    const bases = vectors.map((vector) => this.mapVector(vector));
     const lens = vectors.map((vector) => vector.length);
     return iovec.importRanges(bases, lens, vectors.length);
   }
@@ -73,7 +82,8 @@ export class CaseMemory {
     this.#claimed.clear();
   }
 
-  #mapVector(vector: IovRecord): number {
+  /** Maps `vector` at an address of its own: that address. */
+  mapVector(vector: IovRecord): number {
     if (vector.kind === 'null') return vector.offset; // Nothing is ever mapped in the first page.
     if (vector.kind === 'kernel-address') return ADDRESS_END + vector.offset;
     const first = this.#nextAddress;

@@ -6,6 +6,7 @@ import { BIO_OP_NAMES } from '../../bio/bio-op.ts';
 import { BvecCursor } from '../../bvec/bvec-cursor.ts';
 import type { Limits } from '../../limits/limits.ts';
 import type { Request } from '../../queue/request.ts';
+import type { CasePayloads } from './case-payloads.ts';
 import type { BioRecord, RequestRecord, VecRecord } from './schema.ts';
 import { sgList } from './sg-list.ts';
 
@@ -50,7 +51,12 @@ export class CaseTrace implements Probe {
   }
 
   /** One request goes to the device: `parts` in order are all that the scheduler made of it. */
-  issue(parts: readonly Request[], limits: Limits, status: number): void {
+  issue(
+    parts: readonly Request[],
+    limits: Limits,
+    status: number,
+    payloads: CasePayloads | null,
+  ): void {
     const bios = parts.flatMap((part) => biosOf(part));
     const [first] = parts;
     const base = this.#firstPage * PAGE_BYTES;
@@ -65,6 +71,7 @@ export class CaseTrace implements Probe {
       status,
       bios: bios.map((bio) => [bio.sector, bio.size, vecCount(bio)]),
       sg: sgList(bios, limits).map(([address, length]) => [address - base, length]),
+      ...(payloads?.issue(parts, bios, limits) ?? {}),
     });
   }
 

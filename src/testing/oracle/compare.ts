@@ -1,15 +1,9 @@
+import { type Difference, metadataDifferences } from './compare-metadata.ts';
 import type { Outcome, RequestRecord, ResultRecord } from './schema.ts';
 
 /** What is compared. Issue order and scatterlists are columns of their own: they fail nothing. */
 export const FIELDS = ['result', 'bios', 'splits', 'merges', 'requests'] as const;
 export type Field = (typeof FIELDS)[number];
-
-export interface Difference {
-  /** 'replay': our own run went wrong, so there is nothing to compare. */
-  readonly field: Field | 'replay';
-  readonly expected: string;
-  readonly actual: string;
-}
 
 export interface Comparison {
   readonly differences: readonly Difference[];
@@ -27,6 +21,7 @@ export function compareOutcomes(expected: Outcome, actual: Outcome): Comparison 
     if (at < 0) continue;
     differences.push({ field, expected: part(left, at), actual: part(right, at) });
   }
+  differences.push(...metadataDifferences(expected, actual));
   const sgOf = (request: RequestRecord): string => JSON.stringify([request.sector, request.sg]);
   return {
     differences,

@@ -18,3 +18,18 @@ export function directPart(outcome: Outcome): Outcome {
   const issued = own.filter((event) => event.startsWith('issue ')).length;
   return { result, bios: bios.slice(0, count), events: own, requests: requests.slice(0, issued) };
 }
+
+/**
+ * A driver may issue a request again after an error: it stands in the record once more, without a
+ * status. Here a driver's retries are its own affair.
+ */
+export function withoutRetries(outcome: Outcome): Outcome {
+  const seen = new Set<string>();
+  const requests = outcome.requests.filter(({ op, sector, bios, status }) => {
+    const key = JSON.stringify([op, sector, bios]);
+    const isAgain = status === undefined && seen.has(key);
+    seen.add(key);
+    return !isAgain;
+  });
+  return { ...outcome, requests };
+}

@@ -6,8 +6,13 @@ import {
   PassthroughReplayer,
   passthroughCases,
 } from './passthrough-replay.ts';
-import type { PassthroughCase, PassthroughOutcome } from './passthrough-schema.ts';
-import type { RecordFile } from './schema.ts';
+import type {
+  MappedMetadata,
+  NvmeCase,
+  PassthroughCase,
+  PassthroughOutcome,
+} from './passthrough-schema.ts';
+import type { DeviceRecord, RecordFile } from './schema.ts';
 
 const ENOMEM = 12;
 const EINVAL = 22;
@@ -32,8 +37,19 @@ export const PASSTHROUGH_ORACLE_RULES: readonly PassthroughRule[] = [
   },
 ];
 
+type PassthroughField =
+  | 'result'
+  | 'unmap'
+  | 'decision'
+  | 'bios'
+  | 'segments'
+  | 'sg'
+  | 'metadata'
+  | 'bytes'
+  | 'replay';
+
 export interface PassthroughDifference {
-  readonly field: 'result' | 'unmap' | 'decision' | 'bios' | 'segments' | 'sg' | 'bytes' | 'replay';
+  readonly field: PassthroughField;
   readonly expected: string;
   readonly actual: string;
 }
@@ -64,6 +80,18 @@ export function* judgePassthrough(file: RecordFile): Generator<PassthroughJudged
     }
     yield { one, kernel, ours, verdict: verdictOn(one, kernel, ours) };
   }
+}
+
+/** One case of a file of another topic. Throws what a failed replay throws. */
+export function judgePassthroughOne(
+  one: PassthroughCase,
+  device: DeviceRecord,
+  profile: Profile,
+  replayer: PassthroughReplayer,
+): PassthroughJudged {
+  const kernel = kernelOutcome(one);
+  const ours = replayer.run(one, device, profile);
+  return { one, kernel, ours, verdict: verdictOn(one, kernel, ours) };
 }
 
 /** What became of a kernel's answer when the same case goes by the rules of this library. */
@@ -173,6 +201,20 @@ function kernelOutcome(one: PassthroughCase): PassthroughOutcome {
     unmapResult: isSent ? atEnd : 0,
     decision,
     request: isSent && one.request !== undefined ? one.request : null,
+    metadata: one.op === 'nvme' ? kernelMetadata(one) : null,
+  };
+}
+
+/** The kernel's own buffer is memory of its own, one segment: only a map says where it lies. */
+function kernelMetadata(one: NvmeCase): MappedMetadata | null {
+  const pi = one.request?.pi?.[0];
+  if (one.metaDecision === undefined || pi === undefined) return null;
+  const isMap = one.metaDecision === 'map';
+  return {
+    decision: one.metaDecision,
+    bytes: pi.bytes,
+    vecs: isMap ? pi.vecs : [],
+    segments: one.request?.nrIntegritySegments ?? 1,
   };
 }
 
@@ -209,5 +251,6 @@ function compare(kernel: PassthroughOutcome, ours: PassthroughOutcome): Passthro
   ];
   check('segments', counts(kernel), counts(ours));
   check('sg', kernel.request?.sg ?? [], ours.request?.sg ?? []);
+  check('metadata', kernel.metadata, ours.metadata);
   return differences;
 }

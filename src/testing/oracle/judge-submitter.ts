@@ -69,7 +69,7 @@ export interface SubmitterJudged {
  * transferred must be EFAULT when it is asked for; only the result may differ, by rule.
  */
 export async function* judgeSubmitter(file: RecordFile): AsyncGenerator<SubmitterJudged> {
-  const cases = file.cases.filter((one) => isFault(one, file.devices[one.device]));
+  const cases = file.cases.filter((one) => isFault(one));
   using replay = new SubmitterReplay(cases);
   for (const one of cases) {
     const device = file.devices[one.device];
@@ -77,9 +77,9 @@ export async function* judgeSubmitter(file: RecordFile): AsyncGenerator<Submitte
   }
 }
 
-function isFault(one: CaseRecord, device: DeviceRecord): one is TransferCase {
+function isFault(one: CaseRecord): one is TransferCase {
   const isTransfer = one.op === 'read' || one.op === 'write';
-  return isTransfer && one.id.startsWith('fault-') && whyNotCovered(one, device) === null;
+  return isTransfer && one.id.startsWith('fault-') && whyNotCovered(one) === null;
 }
 
 function verdictOn(one: TransferCase, device: DeviceRecord, ours: Submitted): SubmitterVerdict {

@@ -10,6 +10,8 @@ import type { Limits } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { type BioChain, PassthroughChain } from '../../map/passthrough/bio-chain.ts';
 import { mapUserIo, type UserBuffer } from '../../map/passthrough/map-user-io.ts';
+import type { UserMeta } from '../../map/passthrough/meta-rows.ts';
+import { NvmeCommand } from '../../map/passthrough/nvme-command.ts';
 import {
   type FolioSource,
   MapOutcome,
@@ -19,10 +21,11 @@ import { SgCommand, SgDirection } from '../../map/passthrough/sg-command.ts';
 import { unmapUser } from '../../map/passthrough/unmap-user.ts';
 import { copyOf } from '../../map/passthrough/user-copy.ts';
 import { type MapReason, Verdict } from '../../map/verdict.ts';
-import { Access } from '../../memory/address-space.ts';
 import { Arena } from '../../memory/arena.ts';
 import { copyIn, copyOut } from '../../memory/copy.ts';
 import { CaseMemory } from './case-memory.ts';
+import { metaVector } from './integrity-schema.ts';
+import { MetadataReplay } from './metadata-replay.ts';
 import type {
   MapCase,
   MappedRequestRecord,
@@ -34,6 +37,7 @@ import type {
 import { recordedDevice } from './recorded-device.ts';
 import { RecordedPages } from './recorded-pages.ts';
 import type { CaseRecord, DeviceRecord, IovRecord } from './schema.ts';
+import { userBytes, walkUser } from './user-bytes.ts';
 
 const SG_FLAG_DIRECT_IO = 1;
 /** Above it an import fails (Linux: UIO_MAXIOV). */
@@ -56,8 +60,18 @@ interface Started {
   readonly result: number;
   readonly chain: BioChain;
   readonly outcome: MapOutcome;
+  /** Metadata of the command; null: it cannot have any. */
+  readonly meta: UserMeta | null;
   /** Unmaps. */
   finish(): number;
+}
+
+/** What a command names, to be looked at behind its back. */
+interface ProgramMemory {
+  readonly memory: CaseMemory;
+  /** Of the data. */
+  readonly iovec: Iovec;
+  readonly metadata: MetadataReplay | null;
 }
 
 /** Runs recorded passthrough requests through `map/passthrough`; the device is played. */
@@ -84,8 +98,9 @@ export class PassthroughReplayer {
     const imported = vectorsOf(one) > VECTORS_MAX ? -Errno.EINVAL : addresses;
     if (addresses >= 0) fillUser(memory, iovec);
     const buffer = { space: memory.space, iovec, imported };
-    const started = start(one, buffer, context, recorded);
-    const outcome = this.#end(one, started, limits, memory, iovec);
+    const metadata = MetadataReplay.of(one, memory);
+    const started = start(one, buffer, context, recorded, metadata);
+    const outcome = this.#end(one, started, limits, { memory, iovec, metadata });
     context.assertNothingOutstanding();
     this.#arena.assertNothingOutstanding({ buffers: false });
     return outcome;
@@ -95,34 +110,38 @@ export class PassthroughReplayer {
     one: PassthroughCase,
     started: Started,
     limits: Limits,
-    memory: CaseMemory,
-    iovec: Iovec,
+    { memory, iovec, metadata }: ProgramMemory,
   ): PassthroughReplayed {
-    const { result, chain, outcome } = started;
+    const { result, chain, outcome, meta } = started;
     const { verdict, reason } = outcome;
     if (result !== 0) {
-      const decision = 'error' as const;
-      return { verdict, reason, result, unmapResult: 0, decision, request: null, wrongBytes: null };
+      const none = { unmapResult: 0, request: null, metadata: null, wrongBytes: null };
+      return { verdict, reason, result, decision: 'error', ...none };
     }
-    const request = describe(chain, limits, this.#arena.region.firstPage);
+    const { firstPage } = this.#arena.region;
+    const request = describe(chain, limits, firstPage);
+    const described = meta === null ? null : (metadata?.describe(meta, firstPage) ?? null);
     const isCopied = verdict === Verdict.COPY;
     const decision = chain.bio === null ? 'none' : isCopied ? 'copy' : 'map';
     const user = userBytes(memory, iovec, chain.bytes);
     const isComparable = user !== null && !hasAliases(one);
     const device = isComparable ? play(chain, user) : null;
+    const { op } = chain;
+    let wrongBytes = meta === null ? null : (metadata?.play(op, meta) ?? null);
     endBios(chain);
     const unmapResult = started.finish();
-    let wrongBytes: string | null = null;
-    if (isComparable && device !== null && chain.op === BioOp.WRITE && !isEqual(device, user)) {
+    wrongBytes ??= metadata?.check(op) ?? null;
+    if (isComparable && device !== null && op === BioOp.WRITE && !isEqual(device, user)) {
       wrongBytes = 'the device got other bytes';
     }
-    if (isComparable && device !== null && chain.op === BioOp.READ && unmapResult === 0) {
+    if (isComparable && device !== null && op === BioOp.READ && unmapResult === 0) {
       const bytes = device.length - residualOf(one);
       const after = userBytes(memory, iovec, bytes);
       const isSame = after !== null && isEqual(after, device.subarray(0, bytes));
       if (!isSame) wrongBytes = 'the program got other bytes';
     }
-    return { verdict, reason, result, unmapResult, decision, request, wrongBytes };
+    const sent = { decision, request, metadata: described } as const;
+    return { verdict, reason, result, unmapResult, ...sent, wrongBytes };
   }
 
   [Symbol.dispose](): void {
@@ -149,10 +168,16 @@ function framesOf(cases: readonly PassthroughCase[]): number {
 /** The memory as it is named: one buffer is as long as the command says, whatever lies there. */
 function bufferOf(one: PassthroughCase): readonly IovRecord[] {
   const isVector = one.op === 'sgio' ? one.iovecCount > 0 : one.vec;
-  const [first] = one.iov;
-  if (isVector || first === undefined) return one.iov;
+  const vectors = dataVectors(one);
+  const [first] = vectors;
+  if (isVector || first === undefined) return vectors;
   const length = one.op === 'sgio' ? one.dxferLen : one.op === 'map' ? one.bufLen : one.dataLen;
   return [{ ...first, length }];
+}
+
+function dataVectors(one: PassthroughCase): readonly IovRecord[] {
+  const hasMeta = one.op === 'nvme' && metaVector(one, one.iov) !== null;
+  return hasMeta ? one.iov.slice(0, -1) : one.iov;
 }
 
 /** Bytes that the device did not transfer: a status of the record. */
@@ -162,7 +187,7 @@ function residualOf(one: PassthroughCase): number {
 
 function vectorsOf(one: PassthroughCase): number {
   if (one.op === 'map') return one.vec ? one.niov : 1;
-  return one.op === 'sgio' ? one.iovecCount : one.iov.length;
+  return one.op === 'sgio' ? one.iovecCount : dataVectors(one).length;
 }
 
 type Imported = Pick<UserBuffer, 'space' | 'iovec' | 'imported'>;
@@ -172,37 +197,46 @@ function start(
   buffer: Imported,
   context: PassthroughContext,
   recorded: RecordedPages,
+  metadata: MetadataReplay | null,
 ): Started {
   switch (one.op) {
     case 'map':
       // `checkCount` changes nothing: a list without a byte is refused either way.
-      return startIo(one, buffer, one.vec, one.bufLen, context);
+      return startMap(one, buffer, context);
     case 'nvme':
-      return startNvme(one, buffer, context);
+      return startNvme(one, buffer, context, metadata);
     case 'sgio':
       return startSg(one, buffer, context, recorded);
   }
 }
 
-function startIo(
-  one: MapCase | NvmeCase,
-  imported: Imported,
-  isVector: boolean,
-  bytes: number,
-  context: PassthroughContext,
-): Started {
+function startMap(one: MapCase, imported: Imported, context: PassthroughContext): Started {
   const chain = new PassthroughChain(one.write ? BioOp.WRITE : BioOp.READ);
   const outcome = new MapOutcome();
-  const buffer = { ...imported, isVector, bytes };
+  const buffer = { ...imported, isVector: one.vec, bytes: one.bufLen };
   const result = mapUserIo(chain, buffer, { context, outcome });
   const finish = (): number => unmapUser(chain.bio, context, { transferredBytes: chain.bytes });
-  return { result, chain, outcome, finish };
+  return { result, chain, outcome, meta: null, finish };
 }
 
 /** A pointer of 0 is a command without data. Linux: nvme_map_user_request(). */
-function startNvme(one: NvmeCase, imported: Imported, context: PassthroughContext): Started {
+function startNvme(
+  one: NvmeCase,
+  imported: Imported,
+  context: PassthroughContext,
+  metadata: MetadataReplay | null,
+): Started {
+  const command = new NvmeCommand(context);
   const bytes = one.iov[0]?.kind === 'null' ? 0 : one.dataLen;
-  return startIo(one, imported, one.vec && bytes > 0, bytes, context);
+  const buffer = { ...imported, isVector: one.vec && bytes > 0, bytes };
+  const op = one.write ? BioOp.WRITE : BioOp.READ;
+  const result = command.start(op, buffer, metadata?.buffer ?? null);
+  const { chain, outcome, meta } = command;
+  const finish = (): number => {
+    const metaBytes = metadata?.transferredBytes ?? 0;
+    return command.finish({ transferredBytes: chain.bytes, metaBytes });
+  };
+  return { result, chain, outcome, meta, finish };
 }
 
 function startSg(
@@ -221,7 +255,7 @@ function startSg(
   });
   const { chain, outcome } = command;
   const finish = (): number => command.finish(chain.bytes - residualOf(one));
-  return { result, chain, outcome, finish };
+  return { result, chain, outcome, meta: null, finish };
 }
 
 function describe(chain: BioChain, limits: Limits, firstPage: number): MappedRequestRecord {
@@ -261,36 +295,6 @@ function endBios(chain: BioChain): void {
   for (let bio: Bio | null = chain.bio; bio !== null; bio = bio.next) bio.state = BioState.ENDED;
 }
 
-type PieceVisitor = (page: number, offset: number, len: number, at: number) => void;
-
-/** Walks the first `bytes` of the program's memory; false when it cannot see them all. */
-function walkUser(memory: CaseMemory, iovec: Iovec, bytes: number, visit: PieceVisitor): boolean {
-  let at = 0;
-  for (let row = 0; row < iovec.rows && at < bytes; row++) {
-    const want = Math.min(iovec.len[row], bytes - at);
-    for (let done = 0; done < want; ) {
-      const addr = iovec.base[row] + done;
-      const page = memory.space.pageAt(addr, Access.READ);
-      if (page < 0) return false;
-      const offset = addr % PAGE_BYTES;
-      const len = Math.min(PAGE_BYTES - offset, want - done);
-      visit(page, offset, len, at + done);
-      done += len;
-    }
-    at += want;
-  }
-  return at === bytes;
-}
-
-/** The program's bytes as it sees them; null where it cannot. */
-function userBytes(memory: CaseMemory, iovec: Iovec, bytes: number): Uint8Array | null {
-  const out = new Uint8Array(bytes);
-  const isSeen = walkUser(memory, iovec, bytes, (page, offset, len, at) => {
-    copyOut(out, at, page, offset, len);
-  });
-  return isSeen ? out : null;
-}
-
 /** Every page gets bytes of its own, as far as the program has memory. */
 function fillUser(memory: CaseMemory, iovec: Iovec): void {
   walkUser(memory, iovec, iovec.totalBytes, (page, offset, len) => {
@@ -310,11 +314,12 @@ function isEqual(left: Uint8Array, right: Uint8Array): boolean {
   return Buffer.compare(left, right) === 0;
 }
 
-/** The cases of `file` as this replay reads them. */
+export function isPassthrough(one: CaseRecord): boolean {
+  return one.op === 'map' || one.op === 'sgio' || one.op === 'nvme';
+}
+
+/** Cases as this replay reads them. */
 export function passthroughCases(cases: readonly CaseRecord[]): readonly PassthroughCase[] {
-  assert(
-    cases.every(({ op }) => op === 'map' || op === 'sgio' || op === 'nvme'),
-    'passthrough: a record of another topic',
-  );
+  assert(cases.every(isPassthrough), 'passthrough: a record of another topic');
   return cases as unknown as readonly PassthroughCase[];
 }

@@ -1,6 +1,8 @@
-import type { DeviceRecord, IovRecord, VecRecord } from './schema.ts';
+import type { NvmeMetadata } from './integrity-schema.ts';
+import type { DeviceRecord, IovRecord, PiRecord, VecRecord } from './schema.ts';
 
-// Topic `map`: memory mapped into passthrough requests. Only what a replay reads.
+// Memory mapped into passthrough requests: topic `map`, and with metadata topic `integrity`. Only
+// what a replay reads.
 
 export interface MappedBioRecord {
   readonly bytes: number;
@@ -14,6 +16,10 @@ export interface MappedRequestRecord {
   readonly bios: readonly MappedBioRecord[];
   /** Physical address and bytes of each scatterlist entry. */
   readonly sg: readonly (readonly number[])[];
+  /** Metadata of a program, one a bio. */
+  readonly pi?: readonly PiRecord[];
+  readonly nrIntegritySegments?: number;
+  readonly integritySg?: readonly (readonly number[])[];
 }
 
 interface MappedCaseHead {
@@ -53,8 +59,8 @@ export interface SgioCase extends MappedCaseHead {
   };
 }
 
-/** NVMe passthrough, here without metadata. */
-export interface NvmeCase extends MappedCaseHead {
+/** NVMe passthrough. Metadata has the last vector. */
+export interface NvmeCase extends MappedCaseHead, NvmeMetadata {
   readonly op: 'nvme';
   readonly vec: boolean;
   readonly dataLen: number;
@@ -80,4 +86,15 @@ export interface PassthroughOutcome {
   readonly decision: PassthroughCase['decision'];
   /** null: nothing was sent. */
   readonly request: MappedRequestRecord | null;
+  /** null: the command has no metadata. */
+  readonly metadata: MappedMetadata | null;
+}
+
+/** How the metadata of a program went to the device. */
+export interface MappedMetadata {
+  readonly decision: 'map' | 'copy';
+  readonly bytes: number;
+  /** The program's own pages; of a copy nothing, as the buffer lies anywhere. */
+  readonly vecs: readonly VecRecord[];
+  readonly segments: number;
 }

@@ -3,7 +3,7 @@ import { MIB } from '../../base/units.ts';
 import type { Limits, LimitsInput } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { fromEffective } from '../../limits/validate.ts';
-import type { DeviceRecord } from './schema.ts';
+import type { DeviceRecord, RequestRecord } from './schema.ts';
 
 /** What a replay needs to know of a recorded device. */
 export interface RecordedDevice {
@@ -12,6 +12,27 @@ export interface RecordedDevice {
   readonly scheduler: 'none' | 'mq-deadline';
   /** A request that covers this sector fails with a medium error; -1 = none. */
   readonly failSector: number;
+  /** Its driver or controller may fail requests by rules of its own: take them from the record. */
+  readonly hasOwnStatus: boolean;
+}
+
+/** blk_status_t that a recorded device gave, and what it is in a result. */
+const STATUS_ERRNO: Readonly<Record<number, number>> = {
+  1: Errno.EOPNOTSUPP,
+  3: Errno.ENOSPC,
+  7: Errno.ENODATA,
+  8: Errno.EILSEQ,
+};
+
+/** 0 or -errno: how the device ended the first request of the case from `sector` on. */
+export function recordedStatus(
+  requests: readonly RequestRecord[],
+  op: string,
+  sector: number,
+): number {
+  const found = requests.find((request) => request.op === op && request.sector === sector);
+  const status = found?.status ?? 0;
+  return status === 0 ? 0 : -(STATUS_ERRNO[status] ?? Errno.EIO);
 }
 
 /**
@@ -55,5 +76,6 @@ export function recordedDevice(record: DeviceRecord, profile: Profile): Recorded
     sizeBytes: words.includes('orc') ? RAM_DISK_BYTES : Number.MAX_SAFE_INTEGER,
     scheduler: record.scheduler.includes('[mq-deadline]') ? 'mq-deadline' : 'none',
     failSector: fail === undefined ? -1 : Number(fail.slice('fail='.length)),
+    hasOwnStatus: !words.includes('orc'),
   };
 }

@@ -1,16 +1,31 @@
 import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
 import { slotOf } from '../../base/slots.ts';
+import { BIO_OP_NAMES } from '../../bio/bio-op.ts';
 import type { Engine, EngineInfo } from '../../engine/contract.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
 import { checkRequest } from '../simulator/request-checker.ts';
+import type { CasePayloads } from './case-payloads.ts';
 import type { CaseTrace } from './case-trace.ts';
 import { DeadlineScheduler, type Parts } from './deadline-scheduler.ts';
-import { MEDIUM_ERROR, type RecordedDevice } from './recorded-device.ts';
+import { MEDIUM_ERROR, type RecordedDevice, recordedStatus } from './recorded-device.ts';
+import type { RequestRecord } from './schema.ts';
 
-/** blk_status_t of the two ends that a recorded RAM disk has. */
+/** blk_status_t. */
 const STATUS_OK = 0;
 const STATUS_MEDIUM = 7;
+const STATUS_PROTECTION = 8;
+const STATUS_IOERR = 10;
+
+export interface RecordingOptions {
+  readonly device: RecordedDevice;
+  readonly trace: CaseTrace;
+  readonly depth: number;
+  /** The device has metadata. */
+  readonly payloads?: CasePayloads | null;
+  /** What the recorded device did: its statuses are an input. */
+  readonly recorded?: readonly RequestRecord[];
+}
 
 /**
  * A device that moves no byte and writes every request down. Requests complete in the order of
@@ -24,11 +39,15 @@ export class RecordingEngine implements Engine {
   readonly #trace: CaseTrace;
   readonly #scheduler: DeadlineScheduler | null;
   readonly #done: number[] = [];
+  readonly #payloads: CasePayloads | null;
+  readonly #recorded: readonly RequestRecord[];
   #table: RequestTable | null = null;
 
-  constructor(device: RecordedDevice, trace: CaseTrace, depth: number) {
+  constructor({ device, trace, depth, payloads = null, recorded = [] }: RecordingOptions) {
     this.#device = device;
     this.#trace = trace;
+    this.#payloads = payloads;
+    this.#recorded = recorded;
     this.info = {
       kind: 'recording',
       target: 'record',
@@ -69,18 +88,25 @@ export class RecordingEngine implements Engine {
   }
 
   #issue(parts: Parts, table: RequestTable): void {
-    const last = parts[parts.length - 1];
-    const end = last.sector + last.sectors;
-    const bad = this.#device.failSector;
-    const fails = bad >= parts[0].sector && bad < end;
-    this.#trace.issue(parts, this.#device.limits, fails ? STATUS_MEDIUM : STATUS_OK);
+    const status = this.#statusOf(parts);
+    this.#trace.issue(parts, this.#device.limits, statusNumber(status), this.#payloads);
     for (const part of parts) {
       const fault = checkRequest(part, judgedLimits(this.#device));
       if (fault !== null) this.faults.push(`request at sector ${part.sector}: ${fault}`);
-      table.status[slotOf(part.tag)] = fails ? MEDIUM_ERROR : 0;
-      table.bytesDone[slotOf(part.tag)] = fails ? 0 : part.bytes;
+      table.status[slotOf(part.tag)] = status;
+      table.bytesDone[slotOf(part.tag)] = status < 0 ? 0 : part.bytes;
       this.#done.push(part.tag);
     }
+  }
+
+  /** 0 or -errno. */
+  #statusOf(parts: Parts): number {
+    const [{ op, sector }] = parts;
+    const { failSector, hasOwnStatus } = this.#device;
+    if (hasOwnStatus) return recordedStatus(this.#recorded, BIO_OP_NAMES[op], sector);
+    const last = parts[parts.length - 1];
+    const fails = failSector >= sector && failSector < last.sector + last.sectors;
+    return fails ? MEDIUM_ERROR : 0;
   }
 
   reap(tags: Uint32Array, max: number): number {
@@ -88,9 +114,10 @@ export class RecordingEngine implements Engine {
     assert(table !== null, 'recording engine: not attached');
     const done = this.#done.splice(0, max);
     done.forEach((tag, i) => {
-      const { sector, bytes } = table.get(tag);
-      const isGood = table.status[slotOf(tag)] === 0;
-      this.#trace.complete(sector, bytes, isGood ? STATUS_OK : STATUS_MEDIUM);
+      const request = table.get(tag);
+      const status = table.status[slotOf(tag)];
+      this.#trace.complete(request.sector, request.bytes, statusNumber(status));
+      if (status === 0) this.#payloads?.complete(request);
       tags[i] = tag;
     });
     return done.length;
@@ -107,6 +134,12 @@ export class RecordingEngine implements Engine {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function statusNumber(error: number): number {
+  if (error === 0) return STATUS_OK;
+  if (error === MEDIUM_ERROR) return STATUS_MEDIUM;
+  return error === -Errno.EILSEQ ? STATUS_PROTECTION : STATUS_IOERR;
 }
 
 /**

@@ -1,24 +1,29 @@
 import { assert } from '../../base/assert.ts';
 import { PAGE_BYTES } from '../../base/units.ts';
 import { BioPool } from '../../bio/bio-pool.ts';
-import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
-import { Iovec } from '../../iter/iovec.ts';
+import { SplitPoint, splitPoint } from '../../bio/split-point.ts';
+import { BioIntegrityPool } from '../../integrity/bio-integrity-pool.ts';
+import { IovIter } from '../../iter/iov-iter.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { Arena } from '../../memory/arena.ts';
 import { BlockQueue } from '../../queue/block-queue.ts';
 import { RequestTable } from '../../queue/request-table.ts';
 import { CaseMemory, framesFor } from './case-memory.ts';
+import { CasePayloads } from './case-payloads.ts';
+import { CaseProgram, directionOf, knownData } from './case-program.ts';
 import { CaseTrace } from './case-trace.ts';
 import { DirectFile } from './direct-io.ts';
 import { type RecordedDevice, recordedDevice } from './recorded-device.ts';
+import { recordedIntegrity } from './recorded-integrity.ts';
+import type { RecordedStore } from './recorded-store.ts';
 import { RecordingEngine } from './recording-engine.ts';
 import { registeredRows } from './registered-buffer.ts';
 import type {
   AioCase,
-  CaseRecord,
   DeviceRecord,
   FixedCase,
   Outcome,
+  RecordFile,
   ReplayableCase,
   ResultRecord,
   TransferCase,
@@ -32,11 +37,15 @@ const DEPTH = 16384;
 /** Bios under way at once, beside the fronts of splits. */
 const BIOS = 2048;
 const BIO_ROWS = 128 * 1024;
+/** Metadata of a bio is one buffer. */
+const PAYLOAD_ROWS = 2 * BIOS;
 
 /** What this library makes of a case. */
 export interface Replayed extends Outcome {
   /** The limits leave less than a block at a front: a fact of the input. */
   readonly cutsBelowBlock: boolean;
+  /** A read whose data nobody knows: its guards were not compared. */
+  readonly isPartial: boolean;
   /** What an independent judge has against the requests. */
   readonly faults: readonly string[];
 }
@@ -48,17 +57,28 @@ export class Replayer {
   readonly #splitPool = new BioPool({ bios: DEPTH, rows: 1 });
   readonly #bios = new BioPool({ bios: BIOS, rows: BIO_ROWS });
 
-  /** `cases`: those that may be asked for; the page frames are sized for them. */
-  constructor(cases: readonly CaseRecord[]) {
+  readonly #payloads = new BioIntegrityPool({ payloads: BIOS, rows: PAYLOAD_ROWS });
+  readonly #kernel: string;
+  readonly #store: RecordedStore;
+
+  /**
+   * `cases`: those that may be asked for; the page frames are sized for them. `store`: what earlier
+   * cases of the file have written.
+   */
+  constructor({ cases, kernel }: Pick<RecordFile, 'cases' | 'kernel'>, store: RecordedStore) {
     const maxBytes = framesFor(cases) * PAGE_BYTES;
     this.#arena = new Arena({ label: 'oracle', maxBytes, places: false });
+    this.#kernel = kernel;
+    this.#store = store;
   }
 
   run(one: ReplayableCase, record: DeviceRecord, profile: Profile): Replayed {
     const device = recordedDevice(record, profile);
     using memory = new CaseMemory(this.#arena);
+    using payloads = this.#payloadsOf(one, record, profile);
     const trace = new CaseTrace(this.#arena.region.firstPage);
-    const engine = new RecordingEngine(device, trace, DEPTH);
+    const recorded = one.requests ?? [];
+    const engine = new RecordingEngine({ device, trace, depth: DEPTH, payloads, recorded });
     engine.attach(this.#table);
     const queue = new BlockQueue({
       limits: device.limits,
@@ -69,6 +89,7 @@ export class Replayer {
     });
     queue.probe = trace;
     let isCutBelow = false;
+    const point = new SplitPoint();
     const file = new DirectFile({
       queue,
       engine,
@@ -77,14 +98,35 @@ export class Replayer {
       profile,
       onBio: (bio) => {
         isCutBelow ||= cutsBelowBlock(bio, device.limits);
+        splitPoint(bio, device.limits, point);
+        // A bio that is split gets metadata part by part, when they are issued: they do not merge.
+        if (point.bytes === 0) payloads?.attach(bio);
       },
     });
-    const result = resultOf(one, file, memory, profile);
+    const result = resultOf(one, file, new CaseProgram(one, memory), profile);
+    assert(this.#payloads.busyCount === 0, 'replay: metadata leaked');
     assert(this.#bios.busyCount === 0 && this.#splitPool.busyCount === 0, 'replay: bios leaked');
     assert(this.#table.busyCount === 0, 'replay: requests leaked');
     this.#arena.assertNothingOutstanding({ buffers: false });
     const { bios, events, requests } = trace;
-    return { result, bios, events, requests, cutsBelowBlock: isCutBelow, faults: engine.faults };
+    const { faults } = engine;
+    const isPartial = payloads?.isPartial === true;
+    return { result, bios, events, requests, cutsBelowBlock: isCutBelow, isPartial, faults };
+  }
+
+  /** null: the kernel knows of no metadata there. */
+  #payloadsOf(one: ReplayableCase, record: DeviceRecord, profile: Profile): CasePayloads | null {
+    const integrity = recordedIntegrity(record, this.#kernel);
+    if (integrity.profile.metadata_size === 0) return null;
+    return new CasePayloads({
+      one,
+      integrity,
+      count: profile.metadataCount,
+      arena: this.#arena,
+      pool: this.#payloads,
+      store: this.#store,
+      data: one.op === 'read' ? knownData(one) : null,
+    });
   }
 
   [Symbol.dispose](): void {
@@ -100,32 +142,32 @@ function profileBehind(device: RecordedDevice, profile: Profile): Profile {
 function resultOf(
   one: ReplayableCase,
   file: DirectFile,
-  memory: CaseMemory,
+  program: CaseProgram,
   profile: Profile,
 ): ResultRecord {
   switch (one.op) {
     case 'aio':
-      return aioResult(one, file, memory);
+      return aioResult(one, file, program);
     case 'fixed':
-      return fixedResult(one, file, memory, profile);
+      return fixedResult(one, file, program, profile);
     case 'read':
     case 'write':
-      return transferResult(one, file, memory);
+      return transferResult(one, file, program);
   }
 }
 
-function transferResult(one: TransferCase, file: DirectFile, memory: CaseMemory): ResultRecord {
+function transferResult(one: TransferCase, file: DirectFile, program: CaseProgram): ResultRecord {
   const iter = new IovIter();
-  const imported = importUser(iter, one.op, one.iov, memory);
+  const imported = program.importUser(iter, one.op, one.iov);
   const nowait = (one.rwf & RWF_NOWAIT) !== 0;
   const bytes = imported < 0 ? imported : file.transfer(iter, one.fileOffset, nowait);
   return bytes < 0 ? { ret: -1, errno: -bytes } : { ret: bytes, errno: 0 };
 }
 
-function aioResult(one: AioCase, file: DirectFile, memory: CaseMemory): ResultRecord {
+function aioResult(one: AioCase, file: DirectFile, program: CaseProgram): ResultRecord {
   const iocbs = one.submits.map((submit) => {
     const iter = new IovIter();
-    const imported = importUser(iter, submit.op, submit.iov, memory);
+    const imported = program.importUser(iter, submit.op, submit.iov);
     assert(imported >= 0, 'replay: an iocb with vectors that no program can have');
     return { iter, position: submit.fileOffset };
   });
@@ -136,32 +178,15 @@ function aioResult(one: AioCase, file: DirectFile, memory: CaseMemory): ResultRe
 function fixedResult(
   one: FixedCase,
   file: DirectFile,
-  memory: CaseMemory,
+  program: CaseProgram,
   profile: Profile,
 ): ResultRecord {
   const [buffer] = one.iov;
-  const pages = memory.claimPages(buffer);
+  const pages = program.memory.claimPages(buffer);
   const { table, rows } = registeredRows(pages, buffer.offset, buffer.length, profile);
   const iter = new IovIter();
   const count = one.bufferOffset + one.length;
   iter.initBvec(directionOf(one.write ? 'write' : 'read'), table, 0, rows, 0, count);
   iter.advance(one.bufferOffset);
   return { res: file.transferFixed(iter, one.fileOffset) };
-}
-
-/** Arms `iter` with `vectors`: bytes, or the errno with which a system call refuses them. */
-function importUser(
-  iter: IovIter,
-  op: 'read' | 'write',
-  vectors: TransferCase['iov'],
-  memory: CaseMemory,
-): number {
-  const iovec = new Iovec();
-  const bytes = memory.mapVectors(vectors, iovec);
-  if (bytes >= 0) iter.initUser(directionOf(op), memory.space, iovec);
-  return bytes;
-}
-
-function directionOf(op: 'read' | 'write'): IterDirection {
-  return op === 'read' ? IterDirection.DEST : IterDirection.SOURCE;
 }

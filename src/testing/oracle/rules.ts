@@ -1,4 +1,5 @@
 import type { Field } from './compare.ts';
+import type { MetadataField } from './compare-metadata.ts';
 import type { CaseRecord, DeviceRecord } from './schema.ts';
 
 /** What a rule may look at: the input of a case, never what the kernel made of it. */
@@ -9,13 +10,15 @@ export interface RuleInput {
   readonly kernel: string;
   /** The limits leave less than a logical block at the front of a bio of this case. */
   readonly cutsBelowBlock: boolean;
+  /** A protection interval lies in several pages or vectors, or came by such a write. */
+  readonly straddles: boolean;
 }
 
 /** A difference from the kernel that is meant. */
 export interface DeviationRule {
   readonly name: string;
   readonly reason: string;
-  readonly excuses: readonly Field[];
+  readonly excuses: readonly (Field | MetadataField | 'answer')[];
   applies(input: RuleInput): boolean;
 }
 
@@ -36,6 +39,14 @@ export const RULES: readonly DeviationRule[] = [
     excuses: ['splits', 'merges', 'requests'],
     applies: ({ device, kernel }) =>
       /\bqueue_mode=0\b/.test(device.spec) && isBefore(kernel, { major: 6, minor: 9 }),
+  },
+  {
+    name: 'straddled-interval',
+    reason:
+      'an interval lies in several pages: the kernels take each for whole intervals, so guards ' +
+      'are of other memory; here a guard is that of its data, however it is cut',
+    excuses: ['result', 'tuples', 'driver tuples', 'answer'],
+    applies: (input) => input.straddles,
   },
 ];
 

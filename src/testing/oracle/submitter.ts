@@ -41,7 +41,7 @@ export class SubmitterReplay {
   async run(one: TransferCase, record: DeviceRecord, profile: Profile): Promise<Submitted> {
     const recorded = recordedDevice(record, profile);
     const trace = new CaseTrace(this.#pages.region.firstPage);
-    const engine = new RecordingEngine(recorded, trace, DEPTH);
+    const engine = new RecordingEngine({ device: recorded, trace, depth: DEPTH });
     const device = new BlockDevice({ engine, arena: this.#own, profile });
     device.probe = trace;
     const outcome = this.#transferAll(one, trace, device);

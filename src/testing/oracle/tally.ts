@@ -1,4 +1,4 @@
-import type { Judged } from './judge.ts';
+import type { Judged } from './judged.ts';
 import { RULES } from './rules.ts';
 
 /** Counts over the cases of one file, or of all. */
