@@ -1,5 +1,5 @@
-// Damage as disks make it, tens of thousands of times in an ordinary run and a million times in the
-// nightly one: what is found, and by which tag. With CRC64 and a ref tag of 48 bits none is missed.
+// Damage as disks make it, on rows that are cut anywhere: what is found, in which block, and by which
+// tag. With CRC64 and a ref tag of 48 bits none is missed. `testing/damage/` does it a million times.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -13,8 +13,8 @@ import { PiWalk } from './pi-walk.ts';
 import { TestMemory } from './rows.fuzz.ts';
 import { CheckFlag, PiCheck, PiFault, PiTag, verify } from './verify.ts';
 
-/** 50,000; `npm run test:nightly` makes it a million. */
-const FAULTS = RUNS.numRuns * 50;
+/** 10,000; `npm run test:nightly` makes it 200,000. */
+const FAULTS = RUNS.numRuns * 10;
 const BLOCKS = 8;
 const BLOCK_BYTES = 512;
 const SEED = 2 ** 33 + 5;
@@ -158,26 +158,6 @@ test('CRC64 and a ref tag of 48 bits miss nothing', (t) => {
   t.diagnostic(`${hits.reduce((sum, n) => sum + n)} faults injected, none missed`);
 });
 
-test('CRC16 alone misses about one burst in 2^16', (t) => {
-  const rig = new Rig('crc16', CheckFlag.GUARD);
-  const roll = dice(FAULTS + 1);
-  let missed = 0;
-  for (let i = 0; i < FAULTS; i++) {
-    const mask = burst(roll, 64);
-    const at = roll(BLOCK_BYTES - mask.length + 1);
-    const { changed, status } = rig.strike((injector) =>
-      injector.xor(roll(BLOCKS), 'data', at, mask),
-    );
-    assert.equal(changed.length, 1);
-    if (status === 0) missed++;
-    else assert.equal(rig.fault.tag, PiTag.GUARD);
-  }
-  const rate = missed / FAULTS;
-  t.diagnostic(`${missed} of ${FAULTS} missed: ${rate.toExponential(2)} beside 2^-16 = 1.53e-5`);
-  const expected = FAULTS / 65536;
-  assert.ok(missed <= expected + 5 * Math.sqrt(expected) + 3, 'far more than a CRC16 misses');
-});
-
 test('CRC16 finds every burst of up to 16 bits', () => {
   const rig = new Rig('crc16', CheckFlag.GUARD);
   const roll = dice(5);
@@ -186,6 +166,7 @@ test('CRC16 finds every burst of up to 16 bits', () => {
     const at = roll(BLOCK_BYTES - mask.length + 1);
     const { status } = rig.strike((injector) => injector.xor(roll(BLOCKS), 'data', at, mask));
     assert.equal(status, -Errno.EILSEQ);
+    assert.equal(rig.fault.tag, PiTag.GUARD);
   }
 });
 
