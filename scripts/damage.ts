@@ -1,4 +1,4 @@
-// `npm run test:nightly` ends with it: damages protected blocks and counts what verification misses.
+// Damages protected blocks and counts what verification misses; a part of `npm run test:nightly`.
 // `node scripts/damage.ts [--count N] [--seed N]`; exit 1 when 64-bit guards missed any.
 
 import { parseArgs } from 'node:util';
@@ -42,8 +42,8 @@ function printRate(counts: readonly DamageCount[]): void {
   const rate = (missed / injected).toExponential(2);
   const [share, around] = [(2 ** -16).toExponential(2), Math.sqrt(expected).toFixed(1)];
   process.stdout.write(
-    `crc16, right ref tag, damage beyond its polynomial: ${missed} of ${injected} missed, ${rate}; ` +
-      `2^-16 is ${share}, that is ${expected.toFixed(1)} ± ${around}\n`,
+    `crc16, right ref tag, damage beyond its polynomial: ${missed} of ${injected} missed, ` +
+      `${rate}; 2^-16 is ${share}, that is ${expected.toFixed(1)} ± ${around}\n`,
   );
 }
 

@@ -1,5 +1,5 @@
-// Damage as disks make it, on rows that are cut anywhere: what is found, in which block, and by which
-// tag. With CRC64 and a ref tag of 48 bits none is missed. `testing/damage/` does it a million times.
+// Damage as disks make it, on rows that are cut anywhere: what is found, in which block, and by
+// which tag. With CRC64 and a ref tag of 48 bits none is missed. `testing/damage/` counts more.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';

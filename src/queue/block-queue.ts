@@ -268,7 +268,7 @@ export class BlockQueue {
     if (this.limits.nomerges === 2) return false;
     const last = this.#plug.last;
     if (last !== null) {
-      const result = this.#tryMerge(last, bio, segments);
+      const result = tryMerge(last, bio, segments, this.limits, this.profile.metadataCount);
       if (result !== MergeResult.NONE && result !== MergeResult.FAILED) {
         this.#merged(last, bio, result);
         return true;
@@ -278,10 +278,6 @@ export class BlockQueue {
     return this.#waiting.last !== null && this.#mergeWaiting(bio, segments);
   }
 
-  #tryMerge(request: Request, bio: Bio, segments: number): MergeResult {
-    return tryMerge(request, bio, segments, this.limits, this.profile.metadataCount);
-  }
-
   /**
    * Requests that the engine had no room for can still grow: the last eight are tried, newest
    * first, up to one that the bio meets. Linux: blk_bio_list_merge().
@@ -289,7 +285,7 @@ export class BlockQueue {
   #mergeWaiting(bio: Bio, segments: number): boolean {
     let request = this.#waiting.last;
     for (let i = 0; i < MERGE_WAITING_MAX && request !== null; i++, request = request.prev) {
-      const result = this.#tryMerge(request, bio, segments);
+      const result = tryMerge(request, bio, segments, this.limits, this.profile.metadataCount);
       if (result === MergeResult.NONE) continue;
       if (result === MergeResult.FAILED) return false;
       this.#merged(request, bio, result);

@@ -7,8 +7,8 @@ import { fillRandom, type ProtectedBlocks } from './protected-blocks.ts';
 export interface DamageKind {
   readonly name: string;
   /**
-   * How a guard of 16 bits fares: 'all' is found by its polynomial, 'chance' is missed once in 2^16,
-   * as the ref tag is right; 'ref' is for the ref tag to find.
+   * How a guard of 16 bits fares: 'all' is found by its polynomial, 'chance' is missed once in
+   * 2^16, as the ref tag is right; 'ref' is for the ref tag to find.
    */
   readonly guard16: 'all' | 'chance' | 'ref';
   /** Its neighbour is damaged, too. */
@@ -18,7 +18,7 @@ export interface DamageKind {
 }
 
 const GUARD16_BITS = 16;
-/** A burst of 17 bits passes CRC16 twice as often as longer ones: it may be the polynomial itself. */
+/** A burst of 17 bits passes CRC16 twice as often as longer ones: it may be the polynomial. */
 const BURST_LONG_BITS = GUARD16_BITS + 2;
 const BURST_BITS_MAX = 64;
 /** Bits that a 32-bit ref tag cannot see, of the 48 that one of 16 bytes has. */

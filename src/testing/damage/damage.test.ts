@@ -27,7 +27,7 @@ test('64-bit guards and 48-bit ref tags miss no damage', () => {
   }
 });
 
-test('16-bit guards: short bursts are found, 2^32 blocks apart is not, the rest nearly always', () => {
+test('16-bit guards: short bursts are found, 2^32 blocks apart is not, the rest mostly', () => {
   const profile = integrityOfType({ type: PiType.TYPE1, csum: 'crc16', intervalBytes: 512 }, 512);
   const counts = runDamage({ profile, count: COUNT, seed: 2 });
   let chances = 0;
