@@ -18,7 +18,7 @@ const BYTES_MIN = 1024;
  * The library chooses AVX-512 where the processor has it, which takes 140 ns to start and pays for
  * many kilobytes only; an interval has 4. With 128 bits 4096 bytes are 180 ns instead of 230 from
  * the first cache, 335 instead of 375 from the second (best quarter of rounds, version 2.30 on a
- * Xeon of 2023). The symbol is there from 2.24 on.
+ * Xeon of 2023).
  */
 const NARROW = 'crc16_t10dif_01';
 const ANY = 'crc16_t10dif';
