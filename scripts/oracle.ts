@@ -10,6 +10,7 @@ import { PassthroughTally } from '../src/testing/oracle/passthrough-tally.ts';
 import { listRecords, readRecord } from '../src/testing/oracle/record-files.ts';
 import { RULES } from '../src/testing/oracle/rules.ts';
 import type { RecordFile } from '../src/testing/oracle/schema.ts';
+import { StageTally } from '../src/testing/oracle/stage-tally.ts';
 import { SubmitterTally } from '../src/testing/oracle/submitter-tally.ts';
 import { Tally } from '../src/testing/oracle/tally.ts';
 
@@ -186,6 +187,7 @@ function footnotes(reports: readonly FileReport[], total: Tally): string {
 async function main(): Promise<number> {
   let reports: FileReport[];
   const submitter = new SubmitterTally();
+  const stage = new StageTally();
   const passthrough = new PassthroughTally();
   let options: Options | null;
   try {
@@ -199,7 +201,9 @@ async function main(): Promise<number> {
       const record = readRecord(path);
       if (passthrough.takes(record, options.caseId)) continue;
       reports.push(runFile(path, record, options));
-      if (options.caseId === null) await submitter.addFile(record);
+      if (options.caseId !== null) continue;
+      await submitter.addFile(record);
+      stage.addFile(record);
     }
   } catch (error) {
     const isUsage = error instanceof TypeError && 'code' in error;
@@ -214,17 +218,19 @@ async function main(): Promise<number> {
     process.stderr.write(`oracle: no case ${options.caseId} in ${options.files.join(', ')}\n`);
     return 2;
   }
+  const rest = submitter.text() + stage.text() + passthrough.text();
   if (options.json) {
     const files = reports.map(({ file, profile, tally }) => ({ file, profile, ...tally.toJSON() }));
-    process.stdout.write(`${JSON.stringify({ files, total, submitter, passthrough })}\n`);
+    process.stdout.write(`${JSON.stringify({ files, total, submitter, stage, passthrough })}\n`);
   } else if (options.emit) {
-    process.stderr.write(table(reports, total) + submitter.text() + passthrough.text());
+    process.stderr.write(table(reports, total) + rest);
   } else if (options.caseId !== null) {
     process.stdout.write(passthrough.shown);
   } else {
-    process.stdout.write(table(reports, total) + submitter.text() + passthrough.text());
+    process.stdout.write(table(reports, total) + rest);
   }
-  return total.differ + submitter.differ.length + passthrough.differ.length > 0 ? 1 : 0;
+  const others = [submitter, stage, passthrough].flatMap(({ differ }) => differ);
+  return total.differ + others.length > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

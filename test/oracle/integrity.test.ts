@@ -10,6 +10,7 @@ import type { NvmeCase } from '../../src/testing/oracle/passthrough-schema.ts';
 import { listRecords, readRecord } from '../../src/testing/oracle/record-files.ts';
 import { recordedIntegrity } from '../../src/testing/oracle/recorded-integrity.ts';
 import type { PiRecord, RecordFile, TransferCase } from '../../src/testing/oracle/schema.ts';
+import { StageTally } from '../../src/testing/oracle/stage-tally.ts';
 import { straddles, wrongGuards } from '../../src/testing/oracle/straddle.ts';
 import { Tally } from '../../src/testing/oracle/tally.ts';
 
@@ -206,6 +207,33 @@ test('planted checksums, stored tuples and metadata of commands are found', () =
     Object.assign(meta ?? {}, { offset: (meta?.offset ?? 0) + 1 });
   });
   assert.deepEqual(shifted, ['metadata'], 'misaligned metadata is copied');
+});
+
+test('the stage of the queue sends and verifies what the kernel does', () => {
+  const tally = new StageTally();
+  for (const file of records) if (file.topic !== 'map') tally.addFile(file);
+  assert.deepEqual(tally.differ, []);
+  // 453 transfers and 5 merges of each kernel, but for 9 on devices whose kernel knows of none.
+  assert.equal(tally.cases, 898);
+});
+
+test('a stage that sends other tuples, or verifies otherwise, is found', () => {
+  const file = integrity[0] as RecordFile;
+  const differences = (id: string, change: (one: Mutable<TransferCase>) => void): number => {
+    const cases = structuredClone(file.cases.filter((one) => one.id === id));
+    change(cases[0] as unknown as Mutable<TransferCase>);
+    const tally = new StageTally();
+    tally.addFile({ ...file, cases });
+    assert.equal(tally.cases, 1);
+    return tally.differ.length;
+  };
+  assert.equal(differences('int-pi06-00', () => {}), 0);
+  const sent = (one: Mutable<TransferCase>): void => turn(one.requests[0]?.driverPi as [], 15);
+  assert.equal(differences('int-pi06-00', sent), 1);
+  const answered = (one: Mutable<TransferCase>): void =>
+    turn(one.requests[0]?.deviceTuples as [], 15);
+  assert.equal(differences('int-pi00-02', answered), 1);
+  assert.equal(differences('int-pi00-ref', (one) => Object.assign(one.result, { errno: 5 })), 1);
 });
 
 test('a wrong guard is excused only where an interval is cut', () => {

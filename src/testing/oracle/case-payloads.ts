@@ -35,6 +35,8 @@ export interface CasePayloadsOptions {
   readonly count: Profile['metadataCount'];
   /** Of the file. */
   readonly store: RecordedStore;
+  /** The queue has a stage of its own for metadata: only the device is played here. */
+  readonly hasStage: boolean;
   /** What a read of the case gives, from its first byte on; null: nobody knows. */
   readonly data: Uint8Array | null;
 }
@@ -94,7 +96,7 @@ export class CasePayloads implements PayloadKeeper {
    * What the tracer writes down of its metadata.
    */
   issue(parts: readonly Request[], bios: readonly Bio[], limits: Limits): Partial<RequestRecord> {
-    for (const bio of bios) this.attach(bio);
+    if (!this.#options.hasStage) for (const bio of bios) this.attach(bio);
     const isWrite = parts[0].op === BioOp.WRITE;
     const pi = isWrite ? this.#describe(bios) : [];
     for (const bio of bios) {
@@ -120,6 +122,7 @@ export class CasePayloads implements PayloadKeeper {
 
   /** The driver's part, after a request that succeeded. */
   complete(request: Request): void {
+    if (this.#options.hasStage) return;
     const { profile } = this.#options.integrity;
     for (let bio: Bio | null = request.bio; bio !== null; bio = bio.next) {
       const payload = payloadOf(bio);
@@ -173,7 +176,10 @@ export class CasePayloads implements PayloadKeeper {
       const data = this.#dataAt(sector, block + i);
       if (data === null) this.#withoutData.add(bio);
       else scatter(bio, i * bytes, data);
-      records.push(this.places.answerAt(sector, profile) ?? unchecked);
+      const record = this.places.answerAt(sector, profile) ?? unchecked;
+      // A stage of the queue cannot be told to leave a guard alone.
+      this.isPartial ||= this.#options.hasStage && data === null && record !== unchecked;
+      records.push(record);
     }
     if (payload === null) return;
     if (!this.places.hasAnswer(bio.sector)) this.#unanswered.add(bio);

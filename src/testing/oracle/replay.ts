@@ -4,9 +4,11 @@ import { BioPool } from '../../bio/bio-pool.ts';
 import { SplitPoint, splitPoint } from '../../bio/split-point.ts';
 import { BioIntegrityPool } from '../../integrity/bio-integrity-pool.ts';
 import { IovIter } from '../../iter/iov-iter.ts';
+import type { Limits } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
 import { Arena } from '../../memory/arena.ts';
 import { BlockQueue } from '../../queue/block-queue.ts';
+import { IntegrityStage } from '../../queue/integrity-stage.ts';
 import { RequestTable } from '../../queue/request-table.ts';
 import { CaseMemory, framesFor } from './case-memory.ts';
 import { CasePayloads } from './case-payloads.ts';
@@ -37,6 +39,9 @@ const DEPTH = 16384;
 /** Bios under way at once, beside the fronts of splits. */
 const BIOS = 2048;
 const BIO_ROWS = 128 * 1024;
+/** A recorded case has a few requests at once, each with one piece of metadata. */
+const STAGE_PAYLOADS = 64;
+const STAGE_BYTES = 16 * 2 ** 20;
 /** Metadata of a bio is one buffer. */
 const PAYLOAD_ROWS = 2 * BIOS;
 
@@ -58,6 +63,8 @@ export class Replayer {
   readonly #bios = new BioPool({ bios: BIOS, rows: BIO_ROWS });
 
   readonly #payloads = new BioIntegrityPool({ payloads: BIOS, rows: PAYLOAD_ROWS });
+  /** Where a stage has its metadata. */
+  readonly #own = new Arena({ label: 'oracle metadata', maxBytes: STAGE_BYTES, places: false });
   readonly #kernel: string;
   readonly #store: RecordedStore;
 
@@ -72,10 +79,21 @@ export class Replayer {
     this.#store = store;
   }
 
-  run(one: ReplayableCase, record: DeviceRecord, profile: Profile): Replayed {
+  /**
+   * `way`: 'kernel' does with metadata what a kernel does, where it does it; with 'stage' the queue
+   * has the stage for metadata that it has in this library.
+   */
+  run(
+    one: ReplayableCase,
+    record: DeviceRecord,
+    profile: Profile,
+    way: 'kernel' | 'stage' = 'kernel',
+  ): Replayed {
     const device = recordedDevice(record, profile);
     using memory = new CaseMemory(this.#arena);
-    using payloads = this.#payloadsOf(one, record, profile);
+    using payloads = this.#payloadsOf(one, record, profile, way === 'stage');
+    const hasStage = payloads !== null && way === 'stage';
+    const stage = hasStage ? this.#stage(record, device.limits) : undefined;
     const trace = new CaseTrace(this.#arena.region.firstPage);
     const recorded = one.requests ?? [];
     const engine = new RecordingEngine({ device, trace, depth: DEPTH, payloads, recorded });
@@ -86,6 +104,7 @@ export class Replayer {
       table: this.#table,
       sink: engine,
       splitPool: this.#splitPool,
+      integrity: stage,
     });
     queue.probe = trace;
     let isCutBelow = false;
@@ -100,11 +119,13 @@ export class Replayer {
         isCutBelow ||= cutsBelowBlock(bio, device.limits);
         splitPoint(bio, device.limits, point);
         // A bio that is split gets metadata part by part, when they are issued: they do not merge.
-        if (point.bytes === 0) payloads?.attach(bio);
+        if (point.bytes === 0 && !hasStage) payloads?.attach(bio);
       },
     });
     const result = resultOf(one, file, new CaseProgram(one, memory), profile);
-    assert(this.#payloads.busyCount === 0, 'replay: metadata leaked');
+    const outside = stage === undefined ? 0 : stage.busyCount;
+    assert(this.#payloads.busyCount + outside === 0, 'replay: metadata leaked');
+    stage?.close();
     assert(this.#bios.busyCount === 0 && this.#splitPool.busyCount === 0, 'replay: bios leaked');
     assert(this.#table.busyCount === 0, 'replay: requests leaked');
     this.#arena.assertNothingOutstanding({ buffers: false });
@@ -115,7 +136,12 @@ export class Replayer {
   }
 
   /** null: the kernel knows of no metadata there. */
-  #payloadsOf(one: ReplayableCase, record: DeviceRecord, profile: Profile): CasePayloads | null {
+  #payloadsOf(
+    one: ReplayableCase,
+    record: DeviceRecord,
+    profile: Profile,
+    hasStage: boolean,
+  ): CasePayloads | null {
     const integrity = recordedIntegrity(record, this.#kernel);
     if (integrity.profile.metadata_size === 0) return null;
     return new CasePayloads({
@@ -125,12 +151,19 @@ export class Replayer {
       arena: this.#arena,
       pool: this.#payloads,
       store: this.#store,
+      hasStage,
       data: one.op === 'read' ? knownData(one) : null,
     });
   }
 
+  #stage(record: DeviceRecord, limits: Limits): IntegrityStage {
+    const { profile } = recordedIntegrity(record, this.#kernel);
+    return new IntegrityStage({ profile, limits, arena: this.#own, payloads: STAGE_PAYLOADS });
+  }
+
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
+    this.#own[Symbol.dispose]();
   }
 }
 
