@@ -24,6 +24,8 @@ if (typeof parsed === 'string') {
   process.exit(2);
 }
 const args = parsed;
+// Whoever reads has seen enough, as `| head` has.
+process.stdout.on('error', () => process.exit());
 
 /** Runs one file of rows and gives each as it comes. False: it failed. */
 async function runFile(name: string, take: (row: Row) => void): Promise<boolean> {
