@@ -45,3 +45,12 @@ test('info of nothing, of a folder, of a stream', async (t) => {
   assert.equal((await run(['info', '-'])).code, 2);
   assert.equal((await run(['info', 'ram:many'])).code, 2);
 });
+
+test('info of a RAM disk with tuples says how they look', async () => {
+  const target = 'ram:1M,pi=crc64,interval=4096,metadata-size=64,offset=8,capable';
+  const { stdout } = await run(['info', target]);
+  const text = 'crc64: 64 bytes for each 4096, tuple at byte 8, ref tags count, the device checks';
+  assert.match(stdout, new RegExp(`^metadata +${text}$`, 'm'));
+  const { stdout: json } = await run(['info', 'ram:1M', '--json']);
+  assert.equal(JSON.parse(json).integrity, null);
+});

@@ -3,11 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Errno } from '../../src/base/errno.ts';
 import { RUNS } from '../../src/base/runs.fuzz.ts';
-import { BioOp } from '../../src/bio/bio-op.ts';
 import type { IoOptions } from '../../src/device/io-arguments.ts';
-import { IovIter, IterDirection } from '../../src/iter/iov-iter.ts';
-import { Iovec } from '../../src/iter/iovec.ts';
-import type { AddressSpace } from '../../src/memory/address-space.ts';
 import { maybePinned } from '../../src/memory/holds.ts';
 import {
   anyFormat,
@@ -21,7 +17,6 @@ import {
   recordsOf,
 } from './integrity-cases.ts';
 import { Outcome, PathRig, randomOf } from './path-rig.ts';
-import { BASE, bytesOf, UserRig } from './user-rig.ts';
 
 const SIZE = 64 * 1024;
 const FEWER_RUNS = { numRuns: Math.ceil(RUNS.numRuns / 10) };
@@ -206,6 +201,21 @@ describe('metadata of a program', () => {
     await assert.rejects(rig.disk.read(data, { position: 1024 }), mismatch(3, 'guard'));
   });
 
+  test('a front that is wrong is not sent, nor anything behind it', async () => {
+    const limits = { ...CRC16.limits, max_hw_sectors: 8 };
+    await using rig = new PathRig({ ...CRC16, limits, random: randomOf(1) });
+    coverMedium(rig);
+    const data = new Uint8Array(16384);
+    const metadata = new Uint8Array(256);
+    const check = { guard: true };
+    await rig.disk.read(data, { position: 0, metadata, check });
+    const before = rig.engine.log.length;
+    (metadata[12 * 8] as number) ^= 1; // In the second front of 4 KiB, a clone.
+    const write = rig.disk.write(data, { position: 0, metadata, check });
+    await assert.rejects(write, mismatch(12, 'guard'));
+    assert.ok(rig.engine.log.slice(before).every(({ at }) => at < 4096));
+  });
+
   test('user and automatic metadata in one queue do not join', async () => {
     await using rig = new PathRig({ ...CRC16, random: randomOf(1) });
     coverMedium(rig);
@@ -330,61 +340,5 @@ describe('metadata of a program', () => {
       await assert.rejects(disk.write(data, options), check);
     }
     assert.equal(rig.engine.log.length + plain.engine.log.length, 0);
-  });
-});
-
-describe('metadata in an address space', () => {
-  function wishOf(space: AddressSpace, op: BioOp, at: number, bytes: number) {
-    const iovec = new Iovec();
-    iovec.importRanges([BASE + at], [bytes], 1);
-    const iter = new IovIter();
-    iter.initUser(op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE, space, iovec);
-    return { iter, check: 0, appTag: 0, seed: 0 };
-  }
-
-  for (const copy of ['auto', 'always'] as const) {
-    test(`copy '${copy}': a page that must be waited for parks the transfer`, async () => {
-      await using rig = new UserRig(4, { ...CRC16 });
-      coverMedium(rig);
-      rig.makeWait(3);
-      const metadata = wishOf(rig.space, BioOp.READ, 3 * 4096 + 100, 64);
-      const ending = rig.start(BioOp.READ, 0, 0, 4096, { metadata, copy });
-      await rig.finish();
-      assert.equal(ending.result, null);
-      assert.equal(rig.engine.log.length, 0);
-      assert.equal(rig.device.bios.busyCount + (rig.device.metadata?.busyCount ?? 0), 0);
-      assert.ok(!maybePinned(rig.frameAt(0)));
-      rig.space.ready();
-      await rig.finish();
-      assert.equal(ending.result, 4096);
-      assert.deepEqual(bytesOf(rig.frameAt(3), 100, 64), recordsOf(rig).bytes.slice(0, 64));
-    });
-
-    test(`copy '${copy}': a pin that ends in the middle is EFAULT without holds`, async () => {
-      await using rig = new UserRig(2, { ...CRC16 });
-      const metadata = wishOf(rig.space, BioOp.WRITE, 2 * 4096 - 32, 64);
-      const ending = rig.start(BioOp.WRITE, 0, 0, 4096, { metadata, copy });
-      await rig.finish();
-      assert.equal(ending.result, -Errno.EFAULT);
-      assert.ok(!maybePinned(rig.frameAt(1)) && !maybePinned(rig.frameAt(0)));
-      assert.equal(rig.engine.log.length, 0);
-    });
-  }
-
-  test('too many entries for the device: one copy, in few enough pieces', async () => {
-    const format = pathFormat('crc16', 512, { rest: 1016 });
-    const limits = { ...format.limits, max_integrity_segments: 2 };
-    await using rig = new UserRig(12, { ...format, limits, arenaBytes: 2 ** 20 });
-    coverMedium(rig);
-    const metadata = wishOf(rig.space, BioOp.READ, 2 * 4096, 8 * 4096);
-    const ending = rig.start(BioOp.READ, 0, 0, 2 * 4096, { metadata: { ...metadata } });
-    await rig.finish();
-    assert.equal(ending.result, 2 * 4096);
-    const { counters } = rig.device.metadata ?? {};
-    assert.deepEqual(counters?.copiedByReason(), { segments: 16 * 1024 });
-    for (let page = 0; page < 4; page++) {
-      const expected = recordsOf(rig).bytes.slice(page * 4096, (page + 1) * 4096);
-      assert.deepEqual(bytesOf(rig.frameAt(2 + page)), expected);
-    }
   });
 });

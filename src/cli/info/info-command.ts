@@ -70,6 +70,7 @@ async function describe(disk: Disk, withEngines: boolean): Promise<TargetInfo> {
     depth: info.depth,
     byteGranular: info.byteGranular,
     fixedSize: info.fixedSize,
+    integrity: info.integrity,
     facts: info.facts,
     limits: disk.limits,
     extents: await summarize(disk),

@@ -1,4 +1,9 @@
 import { formatSize, SECTOR_BYTES } from '../../base/units.ts';
+import {
+  hasRefTag,
+  IntegrityFlag,
+  type IntegrityProfile,
+} from '../../integrity/integrity-profile.ts';
 import { LIMIT_NAMES, type LimitName, type Limits, UINT32_MAX } from '../../limits/limits.ts';
 
 export interface ExtentSummary {
@@ -22,6 +27,8 @@ export interface TargetInfo {
   readonly depth: number;
   readonly byteGranular: boolean;
   readonly fixedSize: boolean;
+  /** Metadata beside the data; null: none. */
+  readonly integrity: IntegrityProfile | null;
   /** What opening found out, and how. */
   readonly facts: Readonly<Record<string, string | number | boolean>>;
   readonly limits: Limits;
@@ -52,6 +59,7 @@ export function infoLines(info: TargetInfo): string[] {
     line('size', `${formatSize(info.sizeBytes)} (${info.sizeBytes} bytes), ${grows}`),
     line('unit of transfers', unit),
     line('requests at once', `${info.depth}`),
+    line('metadata', metadataText(info.integrity)),
     line('extents', extentText(extents, facts['extents'] !== 'unknown')),
   ];
   for (const [name, value] of Object.entries(facts)) {
@@ -68,6 +76,17 @@ export function infoLines(info: TargetInfo): string[] {
     }
   }
   return lines;
+}
+
+/** `crc64: 16 bytes for each 512, tuple at byte 0, ref tags count, the device checks`. */
+function metadataText(profile: IntegrityProfile | null): string {
+  if (profile === null) return 'none beside the data';
+  const { csum, metadata_size, interval_exp, pi_offset, flags } = profile;
+  const parts = [`${csum}: ${metadata_size} bytes for each ${2 ** interval_exp}`];
+  if (csum !== 'none') parts.push(`tuple at byte ${pi_offset}`);
+  if (hasRefTag(profile)) parts.push('ref tags count');
+  if ((flags & IntegrityFlag.DEVICE_CAPABLE) !== 0) parts.push('the device checks');
+  return parts.join(', ');
 }
 
 function line(name: string, value: string): string {
