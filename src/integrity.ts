@@ -13,3 +13,9 @@ export {
 export { PiWalk } from './integrity/pi-walk.ts';
 export { deviceBlock, remapRefTags } from './integrity/remap.ts';
 export { CheckFlag, PiCheck, PiFault, verify } from './integrity/verify.ts';
+export { type BlockFault, DataPages, forEachPageOf } from './protect/data-pages.ts';
+export { type OpenProtectOptions, openProtect } from './protect/open-protect.ts';
+export { formatStore, layoutFor, type StoreFormat } from './protect/open-store.ts';
+export { type ProtectDataOptions, protectData } from './protect/protect-data.ts';
+export type { ProtectEngine } from './protect/protect-engine.ts';
+export type { RecoveryReport } from './protect/recovery.ts';

@@ -6,8 +6,8 @@ import { SeededRandom } from '../testing/simulator/seeded-random.ts';
 import { CutWorkload, mendAndRead } from './power-cut.fuzz.ts';
 import { makeMedia, openRig, type RigOptions, rigArena } from './protect-rig.fuzz.ts';
 
-// Crashes of other kinds: during a recovery, again and again, of the process alone, and after a close
-// that did not wait for the medium.
+// Crashes of other kinds: during a recovery, again and again, of the process alone, and after a
+// close that did not wait for the medium.
 
 const BLOCK = 4096;
 const OUTCOMES = Math.max(1, Math.round(RUNS.numRuns / 1000));
@@ -73,7 +73,7 @@ test('a killed process with records before data: every block fits one', async ()
   rigArena.assertNothingOutstanding();
 });
 
-test('closed without a flush: whole in the same run of the host, as it was before in the next', async () => {
+test('closed without a flush: whole in this run of the host, mended in the next', async () => {
   const boot = new Uint8Array(16).fill(9);
   const media = await makeMedia();
   const rig = await openRig(media, { boot, flushesAtClose: false });

@@ -5,10 +5,10 @@ import { type LogRecord, RecordKind, scanLog } from './log-record.ts';
 import { RowCalls } from './row-transfer.ts';
 import type { TupleStore } from './tuple-store.ts';
 
-/** What the log says after a crash: which regions may differ, which tuples were on their way. */
+/** What the log says after a crash: which stretches may differ, which tuples were on their way. */
 export class CrashLog {
-  /** Regions that were open, ascending. */
-  readonly regions: readonly number[];
+  /** Stretches that were open, ascending. */
+  readonly stretches: readonly number[];
   /** Records before it are of writes whose data was on the medium: their tuples are the truth. */
   readonly acked: number;
   /** Behind the last record. */
@@ -16,28 +16,28 @@ export class CrashLog {
   readonly records: number;
   readonly #tuples: TupleStore;
   readonly #memory: ArenaBuffer;
-  readonly #byRegion: ReadonlyMap<number, readonly LogRecord[]>;
+  readonly #byStretch: ReadonlyMap<number, readonly LogRecord[]>;
 
   constructor(tuples: TupleStore, memory: ArenaBuffer, records: readonly LogRecord[]) {
     this.#tuples = tuples;
     this.#memory = memory;
     let { acked, tail: end } = tuples.log;
-    const byRegion = new Map<number, LogRecord[]>();
+    const byStretch = new Map<number, LogRecord[]>();
     for (const record of records) {
       acked = Math.max(acked, record.acked);
       end = Math.max(end, record.end);
-      const [first, last] = this.#regionsOf(record);
-      for (let region = first; region <= last; region++) {
-        const list = byRegion.get(region) ?? [];
+      const [first, last] = this.#stretchesOf(record);
+      for (let stretch = first; stretch <= last; stretch++) {
+        const list = byStretch.get(stretch) ?? [];
         if (record.kind !== RecordKind.OPEN) list.push(record);
-        byRegion.set(region, list);
+        byStretch.set(stretch, list);
       }
     }
     this.acked = acked;
     this.end = end;
     this.records = records.length;
-    this.#byRegion = byRegion;
-    this.regions = [...byRegion.keys()].sort((a, b) => a - b);
+    this.#byStretch = byStretch;
+    this.stretches = [...byStretch.keys()].sort((a, b) => a - b);
   }
 
   /** Reads the whole log. `release` gives its memory back. */
@@ -59,9 +59,9 @@ export class CrashLog {
     this.#memory.release();
   }
 
-  /** Records that touch a region, oldest first. */
-  of(region: number): readonly LogRecord[] {
-    return this.#byRegion.get(region) ?? [];
+  /** Records that touch a stretch, oldest first. */
+  of(stretch: number): readonly LogRecord[] {
+    return this.#byStretch.get(stretch) ?? [];
   }
 
   /** Puts the tuple that `record` has for `block` at byte `offset` of `page`. */
@@ -76,17 +76,17 @@ export class CrashLog {
     }
   }
 
-  #regionsOf(record: LogRecord): [number, number] {
+  #stretchesOf(record: LogRecord): [number, number] {
     const last = record.first + record.count - 1;
     if (record.kind === RecordKind.OPEN) return [record.first, last];
     const { layout } = this.#tuples;
-    return [layout.regionOf(record.first), layout.regionOf(last)];
+    return [layout.stretchOf(record.first), layout.stretchOf(last)];
   }
 }
 
-/** First block of a region, and the one behind its last. */
-export function blocksOfRegion(tuples: TupleStore, region: number): [number, number] {
+/** First block of a stretch, and the one behind its last. */
+export function blocksOfStretch(tuples: TupleStore, stretch: number): [number, number] {
   const { layout } = tuples;
-  const each = layout.regionPages * layout.tuplesPerPage;
-  return [region * each, Math.min((region + 1) * each, layout.blocks)];
+  const each = layout.stretchPages * layout.tuplesPerPage;
+  return [stretch * each, Math.min((stretch + 1) * each, layout.blocks)];
 }

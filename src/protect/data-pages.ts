@@ -128,8 +128,8 @@ export class DataPages {
 const WORKERS = 4;
 
 /**
- * Runs `work` for pages first … end of a store, a few at once; stops early when `signal` is aborted.
- * Returns the first page that was not begun; the first failure is thrown when all have ended.
+ * Runs `work` for pages first … end of a store, a few at once; stops early when `signal` is
+ * aborted. Returns the first page that was not begun; the first failure is thrown when all ended.
  */
 export async function forEachPageOf(
   tuples: TupleStore,

@@ -35,7 +35,7 @@ function isCode(code: string): (error: unknown) => boolean {
   return (error) => error instanceof BlockError && error.code === code;
 }
 
-test('a write that failed leaves blocks that are old, new, or bad because they are torn', async () => {
+test('a write that failed leaves blocks old, new, or bad because they are torn', async () => {
   const media = await makeMedia();
   let isFailing = false;
   const failsData = (op: BioOp): number => (isFailing && op === BioOp.WRITE ? -Errno.EIO : 0);
@@ -95,7 +95,7 @@ test('a store that cannot be opened for writing refuses the first write', async 
   await assert.rejects(disk.write(stamped(0, 1, 1), { position: 0 }), isCode('EIO'));
   assert(
     media.data.every((byte) => byte === 0),
-    'data went out before its region was open',
+    'data went out before its stretch was open',
   );
   assert.deepEqual(await readBlock(disk, 0), new Uint8Array(BLOCK));
   await disk.close();
@@ -188,3 +188,20 @@ test('random failures of both devices: what is read is right, or the read fails'
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.every((byte, i) => byte === b[i]);
 }
+
+test('two that write one store: whoever comes later to a mark or a commit is refused', async () => {
+  const media = await makeMedia();
+  const first = await openRig(media);
+  const second = await openRig(media);
+  await second.disk.write(stamped(1, 1, 1), { position: BLOCK });
+  await assert.rejects(
+    first.disk.write(stamped(2, 1, 1), { position: 2 * BLOCK }),
+    isCode('EBUSY'),
+  );
+  await first.disk.close();
+  const third = await openRig(media); // It takes the second for a dead one, and mends.
+  await assert.rejects(second.disk.close(), isCode('EBUSY'));
+  assert.deepEqual(await readBlock(third.disk, 1), stamped(1, 1, 1));
+  await third.disk.close();
+  rigArena.assertNothingOutstanding();
+});

@@ -19,8 +19,8 @@ export const PAGE_HEADER_BYTES = 32;
 /** An entry of the table: generation and check of one tuple page, 32 bits each. */
 export const TABLE_ENTRY_BYTES = 8;
 export const TABLE_ENTRIES = (PAGE_BYTES - PAGE_HEADER_BYTES) / TABLE_ENTRY_BYTES;
-/** Tuple pages under one mark of the region map: about 32 MiB of data at 4 KiB and 16 bytes. */
-export const REGION_PAGES_DEFAULT = 32;
+/** Tuple pages under one mark of the stretch map: about 32 MiB of data at 4 KiB and 16 bytes. */
+export const STRETCH_PAGES_DEFAULT = 32;
 /** The log is read as a whole after a crash, into memory. */
 const LOG_BYTES_MIN = 256 * KIB;
 const LOG_BYTES_MAX = 64 * MIB;
@@ -34,7 +34,7 @@ export interface LayoutOptions {
   /** Default: 1/128 of the data, 256 KiB to 64 MiB. */
   readonly logBytes?: number | undefined;
   /** Default 32. */
-  readonly regionPages?: number | undefined;
+  readonly stretchPages?: number | undefined;
 }
 
 /** Sizes and places of one store. All in bytes unless the name says otherwise. */
@@ -49,8 +49,8 @@ export class Layout {
   readonly tuplesPerPage: number;
   readonly pages: number;
   readonly tablePages: number;
-  readonly regionPages: number;
-  readonly regions: number;
+  readonly stretchPages: number;
+  readonly stretches: number;
   readonly logStart = PAGE_BYTES;
   readonly storeBytes: number;
   readonly #tableStart: number;
@@ -76,11 +76,11 @@ export class Layout {
       throw new BlockError('EINVAL', { reason });
     }
     this.tablePages = Math.ceil(this.pages / TABLE_ENTRIES);
-    this.regionPages = options.regionPages ?? REGION_PAGES_DEFAULT;
-    this.regions = Math.ceil(this.pages / this.regionPages);
+    this.stretchPages = options.stretchPages ?? STRETCH_PAGES_DEFAULT;
+    this.stretches = Math.ceil(this.pages / this.stretchPages);
     this.logBytes = options.logBytes ?? defaultLogBytes(dataBytes);
-    if (this.logBytes < 2 * PAGE_BYTES || this.logBytes % PAGE_BYTES !== 0) {
-      const reason = `a log of ${this.logBytes} bytes is no multiple of 4096, at least 8192`;
+    if (this.logBytes < 4 * PAGE_BYTES || this.logBytes % PAGE_BYTES !== 0) {
+      const reason = `a log of ${this.logBytes} bytes is no multiple of 4096, at least 16384`;
       throw new BlockError('EINVAL', { reason });
     }
     this.#tableStart = this.logStart + this.logBytes;
@@ -110,8 +110,8 @@ export class Layout {
     return Math.floor(block / this.tuplesPerPage);
   }
 
-  regionOf(block: number): number {
-    return Math.floor(block / (this.tuplesPerPage * this.regionPages));
+  stretchOf(block: number): number {
+    return Math.floor(block / (this.tuplesPerPage * this.stretchPages));
   }
 
   /** First block of a tuple page. */

@@ -7,8 +7,8 @@ import type { Seal } from './seal.ts';
 
 // A record of the log, at a multiple of 512 bytes; the rest of its last 512 is zeros.
 //
-//   0   magic     4 bytes        32  first    u64   block, or region of OPEN
-//   4   kind      u32            40  count    u32   blocks, or regions
+//   0   magic     4 bytes        32  first    u64   block, or stretch of OPEN
+//   4   kind      u32            40  count    u32   blocks, or stretches
 //   8   lsn       u64   bytes    44  payload  u32   bytes
 //   16  -                        48  -
 //   24  acked     u64   lsn      56  seal     u64   CRC64 of the other bytes
@@ -27,7 +27,7 @@ export const RecordKind = {
   ZEROES: 2,
   /** Blocks were discarded: nobody knows what they hold. */
   UNCHECKED: 3,
-  /** From here on data in these regions may change. */
+  /** From here on data in these stretches may change. */
   OPEN: 4,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
@@ -36,7 +36,7 @@ export interface LogRecord {
   readonly kind: RecordKind;
   readonly lsn: number;
   readonly acked: number;
-  /** Block, or region for OPEN. */
+  /** Block, or stretch for OPEN. */
   readonly first: number;
   readonly count: number;
   /** Bytes of the tuples in the frames that were scanned; -1 without. */
@@ -55,7 +55,7 @@ export interface RecordSource {
   readonly logKind: RecordKind;
   /** Where the record stands. */
   readonly lsn: number;
-  /** Block, or region of OPEN. */
+  /** Block, or stretch of OPEN. */
   readonly logFirst: number;
   readonly logCount: number;
   /** Its tuples: the first `logPayload` bytes of a run of frames. */
@@ -126,7 +126,7 @@ function recordAt(seal: Seal, layout: Layout, lsn: number, page: number): LogRec
   sealRecord(seal, page, offset, payloadBytes);
   if (!seal.is(u8, at + SEAL_AT)) return null;
   const isOpen = kind === RecordKind.OPEN;
-  if (first + count > (isOpen ? layout.regions : layout.blocks)) return null;
+  if (first + count > (isOpen ? layout.stretches : layout.blocks)) return null;
   if (payloadBytes !== (kind === RecordKind.TUPLES ? count * tupleBytes : 0)) return null;
   const payloadAt = kind === RecordKind.TUPLES ? offset + RECORD_HEADER_BYTES : -1;
   const end = lsn + recordBytes(payloadBytes, SECTOR_BYTES);

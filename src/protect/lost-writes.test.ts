@@ -113,7 +113,7 @@ test('a lost data write is found', async () => {
   assert.deepEqual((await findBad(media)).blocks, [254]);
 });
 
-test('a lost tuple write is found: the page is not of the generation that the table names', async () => {
+test('a lost tuple write is found: the page is not of the generation of the table', async () => {
   const media = await written();
   await write(media, 4, 1, 2);
   const old = copyOf(media);
@@ -134,7 +134,7 @@ test('a first tuple write that was lost is found too', async () => {
   assert.deepEqual(blocks, pageBlocks(1));
 });
 
-test('data and tuple lost together: the old pair fits, and is found by its generation', async () => {
+test('data and tuple lost together: the old pair fits, its generation does not', async () => {
   const media = await written();
   await write(media, 4, 1, 2);
   const old = copyOf(media);
@@ -146,7 +146,7 @@ test('data and tuple lost together: the old pair fits, and is found by its gener
   assert.deepEqual(blocks, pageBlocks(0));
 });
 
-test('the table lost as well: the image is refused, because the superblock knows its root', async () => {
+test('the table lost as well: refused, because the superblock knows its root', async () => {
   const media = await written();
   const old = copyOf(media);
   await write(media, 4, 1, 3);
@@ -161,7 +161,7 @@ test('the table lost as well: the image is refused, because the superblock knows
   rigArena.assertNothingOutstanding();
 });
 
-test('everything lost, data, tuples, table and superblocks: not found, as the docs say', async () => {
+test('everything lost, data, tuples, table and superblocks: not found', async () => {
   const media = await written();
   const old = copyOf(media);
   await write(media, 4, 1, 3);
@@ -170,7 +170,7 @@ test('everything lost, data, tuples, table and superblocks: not found, as the do
   assert.deepEqual((await findBad(media)).blocks, []);
 });
 
-test('a damaged tuple page and a page in the place of another are found, blocks and all', async () => {
+test('a damaged tuple page and a page in the place of another are found', async () => {
   const media = await written();
   const at = (index: number): number => layout().tuplePageAt(index, 1);
   const byte = at(2) + 100;
@@ -185,7 +185,7 @@ test('a damaged tuple page and a page in the place of another are found, blocks 
   assert.deepEqual(blocks, [...pageBlocks(0), ...pageBlocks(2)]);
 });
 
-test('blocks whose tuples were lost are good again when they are written, and only they', async () => {
+test('blocks whose tuples were lost are good again when they are written', async () => {
   const media = await written();
   media.store.fill(0xee, layout().tuplePageAt(1, 1), layout().tuplePageAt(1, 1) + PAGE_BYTES);
   await write(media, 300, 10, 5);

@@ -50,18 +50,23 @@ const CACHE_BYTES = 32 * MIB;
 export async function openProtect(options: OpenProtectOptions): Promise<ProtectEngine> {
   const { data, store, arena } = options;
   const boot = options.boot ?? null;
-  const { superblock, layout, wasUndone } = await findStore(data, store, { arena, boot });
+  const { superblock, layout, undoneSequence } = await findStore(data, store, { arena, boot });
   const isReadOnly = (options.readOnly ?? false) || data.limits.read_only || store.limits.read_only;
   const depth = options.depth ?? PROTECT_DEPTH_DEFAULT;
   const cachePages = cachePagesFor(layout, depth, options.cachePages);
   const isOrdered = options.ordered ?? false;
-  const parts = { data, store, layout, superblock, arena, cachePages, isOrdered };
+  const parts = { data, store, layout, superblock, arena, cachePages, isOrdered, undoneSequence };
   const tuples = new TupleStore(parts);
   let report: RecoveryReport | null = null;
   try {
     await tuples.load();
     if (superblock.state === StoreState.OPEN) report = await new Recovery(tuples, isReadOnly).run();
-    const info = infoOf(options, layout, { depth, isReadOnly, report, wasUndone });
+    const info = infoOf(options, layout, {
+      depth,
+      isReadOnly,
+      report,
+      wasUndone: undoneSequence > 0,
+    });
     const close: CloseWish = { isDurable: options.flushesAtClose ?? true, boot };
     const { defer, onClosed } = options;
     return new ProtectEngine({ tuples, info, close, report, defer, onClosed });
@@ -73,7 +78,7 @@ export async function openProtect(options: OpenProtectOptions): Promise<ProtectE
 
 /** Room for the pages of all requests, and as much again for those that wait for a commit. */
 function cachePagesFor(layout: Layout, depth: number, wish: number | undefined): number {
-  const least = Math.max(2 * depth * requestPagesMax(layout), 2 * layout.regionPages);
+  const least = Math.max(2 * depth * requestPagesMax(layout), 2 * layout.stretchPages);
   const most = Math.max(wish ?? CACHE_BYTES / PAGE_BYTES, least);
   return Math.min(most, layout.pages);
 }

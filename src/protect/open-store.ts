@@ -37,8 +37,8 @@ export interface StoreFormat {
   readonly fresh: FreshBlocks;
   /** Default: 1/128 of the data, 256 KiB to 64 MiB. */
   readonly logBytes?: number | undefined;
-  /** Tuple pages of a region. Default 32: about 32 MiB of data. */
-  readonly regionPages?: number | undefined;
+  /** Tuple pages of a stretch. Default 32: about 32 MiB of data. */
+  readonly stretchPages?: number | undefined;
 }
 
 const CLEAR_BYTES = MIB;
@@ -58,8 +58,8 @@ export function layoutFor(dataBytes: number, format: StoreFormat): Layout {
   }
   const csum = format.guard ?? 'crc64';
   const profile = profileFor(csum, interval);
-  const { logBytes, regionPages } = format;
-  return new Layout({ profile, dataBytes, logBytes, regionPages });
+  const { logBytes, stretchPages } = format;
+  return new Layout({ profile, dataBytes, logBytes, stretchPages });
 }
 
 /** Its guards do not care where a segment ends. */
@@ -89,7 +89,7 @@ export async function formatStore(
     fresh: format.fresh,
     dataBytes: layout.dataBytes,
     logBytes: layout.logBytes,
-    regionPages: layout.regionPages,
+    stretchPages: layout.stretchPages,
     isOrdered: false,
     salt: { low: word(random), high: word(random) },
     sequence: 1,
@@ -148,8 +148,11 @@ function requireDevices(data: BlockDevice, store: BlockDevice, layout: Layout): 
 export interface FoundStore {
   readonly superblock: Superblock;
   readonly layout: Layout;
-  /** The store was closed in the cache of a host that is gone: what it closed never happened. */
-  readonly wasUndone: boolean;
+  /**
+   * The store was closed in the cache of a host that is gone: that commit never happened. Its
+   * sequence; 0: there is none.
+   */
+  readonly undoneSequence: number;
 }
 
 /**
@@ -197,7 +200,7 @@ export async function findStore(
     throw new BlockError('EINVAL', { reason, device });
   }
   requireDevices(data, store, layout);
-  return { superblock, layout, wasUndone: isGone };
+  return { superblock, layout, undoneSequence: isGone ? newer.sequence : 0 };
 }
 
 /** Whether one of the superblocks is there, whole or not. */
@@ -214,9 +217,9 @@ export async function looksLikeStore(store: BlockDevice, arena: Arena): Promise<
 }
 
 export function layoutOf(superblock: Superblock): Layout {
-  const { csum, intervalExp, dataBytes, logBytes, regionPages } = superblock;
+  const { csum, intervalExp, dataBytes, logBytes, stretchPages } = superblock;
   const profile = profileFor(csum, 2 ** intervalExp);
-  return new Layout({ profile, dataBytes, logBytes, regionPages });
+  return new Layout({ profile, dataBytes, logBytes, stretchPages });
 }
 
 function sameBoot(a: Uint8Array, b: Uint8Array | null): boolean {

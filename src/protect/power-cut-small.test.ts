@@ -12,8 +12,8 @@ for (const [name, guard] of [
   ['16-byte tuples', 'crc64'],
   ['8-byte tuples', 'crc16'],
 ] as const) {
-  test(`a cut at every write: many regions, a small log, a small cache, ${name}`, async () => {
-    const format = { intervalBytes: BLOCK, guard, regionPages: 1, logBytes: 16384 } as const;
+  test(`a cut at every write: many stretches, a small log, a small cache, ${name}`, async () => {
+    const format = { intervalBytes: BLOCK, guard, stretchPages: 1, logBytes: 16384 } as const;
     const rig: RigOptions = { depth: 2, cachePages: 1 };
     const media = await makeMedia({ dataBytes: BLOCKS * BLOCK, format });
     const options = { seed: 21, media, blockBytes: BLOCK, steps: 60, blocksMax: 30, rig };
@@ -28,15 +28,15 @@ for (const [name, guard] of [
       work.judgeTaken(recovery, at);
       blocksChecked += recovery?.blocksChecked ?? 0;
     }
-    // Only open regions are looked at, so not all blocks each time.
+    // Only open stretches are looked at, so not all blocks each time.
     const cuts = work.history.writes;
     assert(cuts > 90 && blocksChecked > 0 && blocksChecked < 0.9 * cuts * BLOCKS);
     rigArena.assertNothingOutstanding();
   });
 }
 
-test('more open regions than pages in memory: mended in parts, also when that is cut', async () => {
-  const format = { intervalBytes: BLOCK, regionPages: 1, logBytes: 65536 } as const;
+test('more open stretches than pages in memory: mended in parts', async () => {
+  const format = { intervalBytes: BLOCK, stretchPages: 1, logBytes: 65536 } as const;
   const rig: RigOptions = { depth: 1, cachePages: 1, format };
   const media = await makeMedia({ dataBytes: 3000 * BLOCK, format });
   const options = { seed: 5, media, blockBytes: BLOCK, steps: 60, blocksMax: 20, rig };

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
 import { slotOf } from '../base/slots.ts';
 import { PAGE_BYTES, roundUp, SECTOR_BYTES } from '../base/units.ts';
@@ -16,7 +17,7 @@ import { WriteMender } from './mend-write.ts';
 import { requestPagesMax } from './protect-limits.ts';
 import { ProtectSlot } from './protect-slot.ts';
 import type { RecoveryReport } from './recovery.ts';
-import { RegionMap } from './region-map.ts';
+import { StretchMap } from './stretch-map.ts';
 import { FreshBlocks, StoreState } from './superblock.ts';
 import type { TupleStore } from './tuple-store.ts';
 
@@ -41,15 +42,15 @@ export interface ProtectEngineOptions {
 
 /** A log that is so full is emptied: 1 GiB written in order in requests of 1 MiB fills 4.5 MiB. */
 const LOG_FULL = 0.75;
-/** After a flush so many open regions are closed by a commit: 1 GiB of reading after a crash. */
-const REGIONS_AFTER_FLUSH = 32;
+/** After a flush so many open stretches are closed by a commit: 1 GiB of reading after a crash. */
+const STRETCHES_AFTER_FLUSH = 32;
 
 /** A device with tuples over one that has none; see `docs/protect.md`. */
 export class ProtectEngine implements Engine {
   readonly info: EngineInfo;
   readonly tuples: TupleStore;
   readonly layout: Layout;
-  readonly regions: RegionMap;
+  readonly stretches: StretchMap;
   readonly recovery: RecoveryReport | null;
   readonly #close: CloseWish;
   readonly #mender: WriteMender;
@@ -66,7 +67,8 @@ export class ProtectEngine implements Engine {
   #pagesReserved = 0;
   readonly #dirtyMax: number;
   #wantsCommit = false;
-  #isCommitting = false;
+  /** The commit that is under way. */
+  #committing: Promise<void> | null = null;
   #isClosed = false;
   readonly #onClosed: (() => void) | undefined;
 
@@ -74,7 +76,7 @@ export class ProtectEngine implements Engine {
     this.info = options.info;
     this.tuples = options.tuples;
     this.layout = options.tuples.layout;
-    this.regions = new RegionMap(options.tuples);
+    this.stretches = new StretchMap(options.tuples);
     this.recovery = options.report;
     this.#close = options.close;
     this.#onClosed = options.onClosed;
@@ -148,7 +150,7 @@ export class ProtectEngine implements Engine {
     this.#isClosed = true;
     const { tuples } = this;
     try {
-      while (this.#isCommitting) await new Promise<void>((resolve) => queueMicrotask(resolve));
+      await this.#committing;
       const isOurs = tuples.state === StoreState.OPEN && !this.info.limits.read_only;
       if (isOurs && !tuples.isBroken) await this.#commitAtEnd();
     } finally {
@@ -218,13 +220,13 @@ export class ProtectEngine implements Engine {
     return true;
   }
 
-  /** Its regions are open: what was set aside for a mark is free, unless a mark was written. */
+  /** Its stretches are open: what was set aside for a mark is free, unless a mark was written. */
   giveMark(slot: ProtectSlot): void {
     this.tuples.log.reserved -= slot.markReserve;
     slot.markReserve = 0;
   }
 
-  /** A write that did not get its pages or regions; nothing was sent. */
+  /** A write that did not get its pages or stretches; nothing was sent. */
   refuseWrite(slot: ProtectSlot): void {
     const { log } = this.tuples;
     log.reserved -= log.costOf(slot.logPayload);
@@ -241,7 +243,7 @@ export class ProtectEngine implements Engine {
   flushed(slot: ProtectSlot): void {
     const { log } = this.tuples;
     log.acked = Math.max(log.acked, slot.lsn);
-    if (this.regions.openCount > REGIONS_AFTER_FLUSH) this.#wantCommit();
+    if (this.stretches.openCount > STRETCHES_AFTER_FLUSH) this.#wantCommit();
   }
 
   /** The end of every request that had a slot. */
@@ -288,21 +290,20 @@ export class ProtectEngine implements Engine {
 
   /** New writes wait, those that were admitted end, then all tuples go out. Reads go on. */
   #commitIfQuiet(): void {
-    if (this.#isCommitting || this.#writes > 0) return;
-    this.#isCommitting = true;
-    void this.#commit();
+    if (this.#committing !== null || this.#writes > 0) return;
+    this.#committing = this.#commit();
   }
 
   async #commit(): Promise<void> {
     let isDone = false;
     try {
       await this.tuples.commit({ state: StoreState.OPEN });
-      this.regions.closeAll();
+      this.stretches.closeAll();
       isDone = true;
-    } catch {
-      // Whoever waits for room hears of it.
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error; // A bug. A failure is told to who waits.
     }
-    this.#isCommitting = false;
+    this.#committing = null;
     this.#wantsCommit = false;
     const parked = this.#parked;
     this.#parked = [];

@@ -10,8 +10,8 @@ import { type Request, SegmentCursor } from '../queue/request.ts';
 import type { LogWaiter } from './intent-log.ts';
 import { RecordKind } from './log-record.ts';
 import type { ProtectEngine } from './protect-engine.ts';
-import type { RegionWaiter } from './region-map.ts';
 import { RowTransfer } from './row-transfer.ts';
+import type { StretchWaiter } from './stretch-map.ts';
 import type { PageWaiter } from './tuple-cache.ts';
 
 /** Segments of one request. */
@@ -21,10 +21,11 @@ const cursor = new SegmentCursor();
 const metadata = new MetadataCursor();
 
 /**
- * One request at work. A read: pages of tuples and data at once. A write: its place in the log and in the open regions, then log and data at once, then the tuples into the cache;
- * until then nobody else reads or writes these blocks.
+ * One request at work. A read: pages of tuples and data at once. A write: its place in the log and
+ * in the open stretches, then log and data at once, then the tuples into the cache; until then
+ * nobody else reads or writes these blocks.
  */
-export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWaiter {
+export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, StretchWaiter {
   readonly engine: ProtectEngine;
   tag = 0;
   op: BioOp = BioOp.READ;
@@ -41,7 +42,7 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
   pagesLoading = 0;
   pagesStatus = 0;
   lsn = -1;
-  /** Bytes of the log that are set aside for a region's mark. */
+  /** Bytes of the log that are set aside for a stretch's mark. */
   markReserve = 0;
   logStatus = 0;
   /** The data, and for a flush the data's device. */
@@ -75,12 +76,12 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
     return this.engine.layout.pageOf(this.first + this.count - 1);
   }
 
-  get firstRegion(): number {
-    return this.engine.layout.regionOf(this.first);
+  get firstStretch(): number {
+    return this.engine.layout.stretchOf(this.first);
   }
 
-  get lastRegion(): number {
-    return this.engine.layout.regionOf(this.first + this.count - 1);
+  get lastStretch(): number {
+    return this.engine.layout.stretchOf(this.first + this.count - 1);
   }
 
   get logKind(): RecordKind {
@@ -160,7 +161,7 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
       this.#isStarted = true;
       this.#waits++;
       this.rows.start(data, BioOp.READ, this.first * this.engine.layout.intervalBytes);
-    } else if (this.engine.regions.open(this)) {
+    } else if (this.engine.stretches.open(this)) {
       this.engine.giveMark(this);
     } else {
       this.#waits++;
@@ -172,7 +173,7 @@ export class ProtectSlot implements RangeHolder, PageWaiter, LogWaiter, RegionWa
     this.#came();
   }
 
-  regionsOpen(status: number): void {
+  stretchesOpen(status: number): void {
     this.engine.giveMark(this);
     if (status !== 0) this.pagesStatus = status;
     this.#came();

@@ -6,7 +6,7 @@ import { PiWalk } from '../integrity/pi-walk.ts';
 import type { ArenaBuffer } from '../memory/arena-buffer.ts';
 import { zeroPages } from '../memory/copy.ts';
 import { BlockFit } from './block-fit.ts';
-import { blocksOfRegion, CrashLog } from './crash-log.ts';
+import { blocksOfStretch, CrashLog } from './crash-log.ts';
 import { OneRow } from './fresh-tuples.ts';
 import type { LogRecord } from './log-record.ts';
 import { PagePins } from './page-pins.ts';
@@ -17,8 +17,8 @@ import type { TupleStore } from './tuple-store.ts';
 
 /** What a recovery found; blocks are listed up to a bound, and counted without one. */
 export interface RecoveryReport {
-  /** Regions that were open. */
-  readonly regions: number;
+  /** Stretches that were open. */
+  readonly stretches: number;
   /** Records of the log that were whole. */
   readonly records: number;
   readonly blocksChecked: number;
@@ -37,8 +37,8 @@ export interface RecoveryReport {
   readonly unlogged: readonly number[];
   readonly unloggedCount: number;
   /**
-   * Blocks in open regions that fit no tuple although every write had a record (`ordered`): bad, as
-   * are those whose page of tuples was lost. Reads of them fail.
+   * Blocks in open stretches that fit no tuple although every write had a record (`ordered`): bad,
+   * as are those whose page of tuples was lost. Reads of them fail.
    */
   readonly bad: readonly number[];
   readonly badCount: number;
@@ -50,7 +50,7 @@ const LIST_MAX = 1000;
 const CHUNK_BYTES = MIB;
 
 /**
- * Makes tuples and data agree again after a power cut or a crash. Only regions that were open are
+ * Makes tuples and data agree again after a power cut or a crash. Only stretches that were open are
  * looked at: everywhere else the last commit is the truth. Where the data of a block fits
  *   1. the newest tuple that the log has for it, or an older one that was not overtaken by a flush,
  *   2. else the tuple of the last commit (or of the last flush),
@@ -98,7 +98,7 @@ export class Recovery {
     const tuples = this.#tuples;
     const log = await CrashLog.read(tuples);
     try {
-      for (const region of log.regions) await this.#mendRegion(log, region);
+      for (const stretch of log.stretches) await this.#mendStretch(log, stretch);
       tuples.log.head = log.end;
       if (!this.#isReadOnly) {
         await tuples.commit({ state: StoreState.CLEAN, isWholeTable: true });
@@ -109,7 +109,7 @@ export class Recovery {
       this.#base.release();
     }
     return {
-      regions: log.regions.length,
+      stretches: log.stretches.length,
       records: log.records,
       blocksChecked: this.#blocksChecked,
       settled: this.#settled,
@@ -123,16 +123,16 @@ export class Recovery {
     };
   }
 
-  async #mendRegion(log: CrashLog, region: number): Promise<void> {
+  async #mendStretch(log: CrashLog, stretch: number): Promise<void> {
     const { layout, cache } = this.#tuples;
-    const [first, end] = blocksOfRegion(this.#tuples, region);
+    const [first, end] = blocksOfStretch(this.#tuples, stretch);
     const firstPage = layout.pageOf(first);
     const pages = layout.pageOf(end - 1) - firstPage + 1;
-    if (cache.dirtyCount + layout.regionPages > cache.frames) await this.#makeRoom();
+    if (cache.dirtyCount + layout.stretchPages > cache.frames) await this.#makeRoom();
     for (let i = 0; i < pages; i++) {
       await this.#pins.pin(firstPage + i, 1);
       try {
-        await this.#mendPage(log.of(region), log, firstPage + i);
+        await this.#mendPage(log.of(stretch), log, firstPage + i);
       } finally {
         this.#pins.unpin(firstPage + i, 1);
       }

@@ -15,7 +15,7 @@ import { Seal } from './seal.ts';
 //   16  data bytes            u64         80  host boot       16 bytes
 //   24  log bytes             u64         96  root            u64   seal of the table's sequences
 //   32  salt                  u64         4088 seal           u64
-//   40  region pages          u32
+//   40  stretch pages          u32
 //   44  ordered               u32         0 or 1
 
 export const STORE_VERSION = 1;
@@ -24,7 +24,7 @@ const SEAL_AT = PAGE_BYTES - 8;
 export const BOOT_BYTES = 16;
 
 export const StoreState = {
-  /** Writes may be in flight: after a crash the log and the open regions tell the truth. */
+  /** Writes may be in flight: after a crash the log and the open stretches tell the truth. */
   OPEN: 1,
   /** Everything is in the tuple pages and on the medium. */
   CLEAN: 2,
@@ -57,8 +57,8 @@ export interface Superblock {
    * tuple after a crash was not in flight without a record.
    */
   readonly isOrdered: boolean;
-  /** Tuple pages of a region. */
-  readonly regionPages: number;
+  /** Tuple pages of a stretch. */
+  readonly stretchPages: number;
   readonly sequence: number;
   readonly tail: number;
   readonly state: StoreState;
@@ -91,7 +91,7 @@ export function encodeSuperblock(page: number, block: Superblock): void {
   putU64(u8, at + 24, block.logBytes);
   putU32(u8, at + 32, block.salt.low);
   putU32(u8, at + 36, block.salt.high);
-  putU32(u8, at + 40, block.regionPages);
+  putU32(u8, at + 40, block.stretchPages);
   putU32(u8, at + 44, block.isOrdered ? 1 : 0);
   putU64(u8, at + 56, block.sequence);
   putU64(u8, at + 64, block.tail);
@@ -123,7 +123,7 @@ export function decodeSuperblock(page: number): Superblock | NoSuperblock {
     dataBytes: getU64(u8, at + 16),
     logBytes: getU64(u8, at + 24),
     salt: { low: getU32(u8, at + 32) | 0, high: getU32(u8, at + 36) | 0 },
-    regionPages: getU32(u8, at + 40),
+    stretchPages: getU32(u8, at + 40),
     isOrdered: getU32(u8, at + 44) === 1,
     sequence: getU64(u8, at + 56),
     tail: getU64(u8, at + 64),

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { BlockError } from '../base/block-error.ts';
 import { PAGE_BYTES } from '../base/units.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import type { BlockDevice } from '../device/block-device.ts';
@@ -10,7 +11,13 @@ import { IntentLog, logBufferBytes } from './intent-log.ts';
 import { type Layout, TABLE_ENTRIES } from './layout.ts';
 import { RowCalls } from './row-transfer.ts';
 import { checkOf, PageMagic, Seal } from './seal.ts';
-import { BOOT_BYTES, encodeSuperblock, StoreState, type Superblock } from './superblock.ts';
+import {
+  BOOT_BYTES,
+  decodeSuperblock,
+  encodeSuperblock,
+  StoreState,
+  type Superblock,
+} from './superblock.ts';
 import { TupleCache } from './tuple-cache.ts';
 
 /** Tuple pages that a commit writes in one call. */
@@ -29,6 +36,8 @@ export interface StoreParts {
   readonly cachePages: number;
   /** Records of the log are on the medium before their data is sent. */
   readonly isOrdered: boolean;
+  /** Of a later commit that does not count: it was not flushed before the host was restarted. */
+  readonly undoneSequence?: number | undefined;
 }
 
 export interface CommitOptions {
@@ -65,6 +74,7 @@ export class TupleStore {
   readonly #dataCalls: RowCalls;
   readonly #storeCalls: RowCalls;
   #superblock: Superblock;
+  readonly #undoneSequence: number;
 
   constructor(parts: StoreParts) {
     const { layout, superblock, arena } = parts;
@@ -74,6 +84,7 @@ export class TupleStore {
     this.isOrdered = parts.isOrdered;
     this.arena = arena;
     this.#superblock = superblock;
+    this.#undoneSequence = parts.undoneSequence ?? 0;
     this.seal = new Seal(superblock.salt);
     this.table = new GenerationTable(layout, this.seal);
     this.fresh = new FreshTuples(layout, superblock.fresh, arena);
@@ -106,6 +117,7 @@ export class TupleStore {
   /** Says on the medium, with the next flush, that writes may be in flight from now on. */
   async markOpen(): Promise<void> {
     if (this.state === StoreState.OPEN) return;
+    await this.#requireOurs();
     // What was closed in the host's cache is what a recovery begins with: it must be there.
     if (this.state === StoreState.UNFLUSHED) await this.#flushBoth();
     const next: Superblock = {
@@ -132,7 +144,9 @@ export class TupleStore {
     const sequence = this.#superblock.sequence + (options.isWholeTable === true ? 3 : 1);
     const checks = pages.map((index) => this.table.checks[index] as number);
     const generations = pages.map((index) => this.table.generations[index] as number);
+    let isAtLastStep = false;
     try {
+      await this.#requireOurs();
       if (isDurable) await this.#dataCalls.flush();
       await this.#writePages(pages, sequence);
       const indexes = this.#tableIndexes(pages, options.isWholeTable ?? false);
@@ -142,13 +156,13 @@ export class TupleStore {
       const tail = options.keepsLog === true ? this.#superblock.tail : this.log.head;
       const boot = options.boot ?? new Uint8Array(BOOT_BYTES);
       const next = { ...this.#superblock, sequence, state: options.state, tail, boot, root };
-      this.isBroken = true; // Until it is known which of the two superblocks counts.
+      isAtLastStep = true;
       await this.#writeSuperblock(next);
       if (isDurable) await this.#storeCalls.flush();
-      this.isBroken = false;
       this.#superblock = next;
       this.table.committed(sequence, indexes);
     } catch (error) {
+      this.isBroken ||= isAtLastStep; // Nobody knows which of the two superblocks counts.
       pages.forEach((index, i) => {
         this.table.checks[index] = checks[i] as number;
         this.table.generations[index] = generations[i] as number;
@@ -163,6 +177,21 @@ export class TupleStore {
   release(): void {
     assert(this.cache.isIdle && this.log.isIdle, 'protect: released in flight');
     for (const buffer of this.#memory) buffer.release();
+  }
+
+  /** Rejects with EBUSY when another process has written the store since: two cannot share it. */
+  async #requireOurs(): Promise<void> {
+    const { page } = this.#scratch;
+    for (const copy of [0, 1]) {
+      await this.#storeCalls.pages(BioOp.READ, this.layout.superblockAt(copy), page, 1);
+      const found = decodeSuperblock(page);
+      const known = Math.max(this.#superblock.sequence, this.#undoneSequence);
+      if (typeof found !== 'object' || found.sequence <= known) continue;
+      this.isBroken = true;
+      const device = this.store.engine.info.target;
+      const reason = 'another process has opened it for writing since';
+      throw new BlockError('EBUSY', { reason, device });
+    }
   }
 
   async #flushBoth(): Promise<void> {

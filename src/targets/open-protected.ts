@@ -12,7 +12,7 @@ import { openFile } from './file-choice.ts';
 import type { OpenEngineOptions } from './open-engine.ts';
 import type { FileTarget, ProtectTarget } from './target.ts';
 
-/** Tuples in memory (32 MiB), a log after a crash (64 MiB), requests, and what they bounce through. */
+/** Tuples in memory (32 MiB), a log after a crash (64 MiB), requests and their bounce pages. */
 const ARENA_BYTES = 192 * MIB;
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const BOOT_ID_TEXT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

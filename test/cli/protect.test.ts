@@ -58,7 +58,7 @@ test('an image is protected where it lies; damage is named by block and tag', as
   assert.match(copied.stderr, /EILSEQ: block 7: guard tag is/);
 });
 
-test('tuples are made again only when that is asked for, and never over another file', async (t) => {
+test('tuples are made again only when asked for, and never over another file', async (t) => {
   const image = join(makeFolder(t), 'disk.img');
   writeFileSync(image, pattern(64 * 1024));
   assert.equal((await run(['protect', image, '--guard', 'crc16', '--interval', '512'])).code, 0);

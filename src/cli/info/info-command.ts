@@ -35,12 +35,13 @@ export async function runInfo(text: string, flags: InfoFlags): Promise<ExitCode>
 
 /**
  * For reading and writing where that is harmless: what a target takes in writing shows only then.
- * Closing a block device that was open for writing makes the system probe it anew, so not there.
+ * Closing a block device that was open for writing makes the system probe it anew, so not there;
+ * opening a protected image for writing mends it after a crash, which is not for looking either.
  */
 async function openToLook(target: Target, direct: boolean): Promise<Disk> {
   const options: OpenOptions = { direct };
   const isBlock = target.kind === 'file' && (await isBlockDevice(target.path));
-  if (!isBlock) {
+  if (!isBlock && target.kind !== 'protect') {
     try {
       return await open(target.text, options);
     } catch (error) {

@@ -19,7 +19,7 @@ export interface VerifyFlags {
   readonly progress: ProgressStyle;
 }
 
-/** A page of tuples that is not the one of the last commit: nobody can say anything of its blocks. */
+/** A page of tuples that is not the one of the last commit: its blocks cannot be checked. */
 interface LostPage {
   readonly firstBlock: number;
   readonly blocks: number;

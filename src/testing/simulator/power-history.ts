@@ -114,7 +114,7 @@ export class PowerHistory {
     return medium;
   }
 
-  /** What the system has of a disk when a process is killed: all that ended, and some of the rest. */
+  /** What the system has of a disk when a process is killed: all that ended, some of the rest. */
   kill(disk: number, at: number, random: SeededRandom): Uint8Array {
     const medium = (this.#initial[disk] as Uint8Array).slice();
     for (const write of this.#writes) {

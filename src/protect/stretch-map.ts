@@ -1,42 +1,42 @@
 import { assert } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
-import { Errno, errnoNumber } from '../base/errno.ts';
+import { errnoNumber } from '../base/errno.ts';
 import type { LogWaiter } from './intent-log.ts';
 import { RecordKind } from './log-record.ts';
 import { RowCalls } from './row-transfer.ts';
 import type { TupleStore } from './tuple-store.ts';
 
-/** Somebody whose regions are not open yet. */
-export interface RegionWaiter {
-  readonly firstRegion: number;
-  readonly lastRegion: number;
+/** Somebody whose stretches are not open yet. */
+export interface StretchWaiter {
+  readonly firstStretch: number;
+  readonly lastStretch: number;
   /** Bytes of the log that are set aside for a mark; 0 when it was written. */
   markReserve: number;
   /** They are open on the medium, or why not: 0 or -errno. Runs from the loop. */
-  regionsOpen(status: number): void;
+  stretchesOpen(status: number): void;
 }
 
 /** A writer that goes on in order opens as many more at once, at most. */
 const AHEAD_MAX = 8;
 
 /**
- * Which parts of the data may differ from what the store says on the medium. A region is marked
+ * Which parts of the data may differ from what the store says on the medium. A stretch is marked
  * before the first write to it goes out, durably: after a power cut only marked ones are looked at.
  * A commit closes all of them. One flush serves everybody who waits.
  */
-export class RegionMap {
+export class StretchMap {
   readonly #tuples: TupleStore;
   readonly #calls: RowCalls;
   readonly #isOpen: Uint8Array;
   #openCount = 0;
-  #waiting: RegionWaiter[] = [];
+  #waiting: StretchWaiter[] = [];
   #isRunning = false;
   #ahead = 1;
 
   constructor(tuples: TupleStore) {
     this.#tuples = tuples;
     this.#calls = new RowCalls(tuples.store, 1);
-    this.#isOpen = new Uint8Array(tuples.layout.regions);
+    this.#isOpen = new Uint8Array(tuples.layout.stretches);
   }
 
   get openCount(): number {
@@ -47,8 +47,8 @@ export class RegionMap {
     return !this.#isRunning;
   }
 
-  /** True: writes may go out now. False: `waiter.regionsOpen` comes, later. */
-  open(waiter: RegionWaiter): boolean {
+  /** True: writes may go out now. False: `waiter.stretchesOpen` comes, later. */
+  open(waiter: StretchWaiter): boolean {
     if (this.#areOpen(waiter)) return true;
     this.#waiting.push(waiter);
     if (!this.#isRunning) void this.#run();
@@ -57,13 +57,13 @@ export class RegionMap {
 
   /** After a commit. */
   closeAll(): void {
-    assert(this.isIdle, 'protect: regions closed while some are being opened');
+    assert(this.isIdle, 'protect: stretches closed while some are being opened');
     this.#isOpen.fill(0);
     this.#openCount = 0;
   }
 
-  #areOpen({ firstRegion, lastRegion }: RegionWaiter): boolean {
-    for (let i = firstRegion; i <= lastRegion; i++) if (this.#isOpen[i] === 0) return false;
+  #areOpen({ firstStretch, lastStretch }: StretchWaiter): boolean {
+    for (let i = firstStretch; i <= lastStretch; i++) if (this.#isOpen[i] === 0) return false;
     return true;
   }
 
@@ -73,12 +73,12 @@ export class RegionMap {
       const waiters = this.#waiting;
       this.#waiting = [];
       const status = await this.#openFor(waiters);
-      for (const waiter of waiters) waiter.regionsOpen(status);
+      for (const waiter of waiters) waiter.stretchesOpen(status);
     }
     this.#isRunning = false;
   }
 
-  async #openFor(waiters: readonly RegionWaiter[]): Promise<number> {
+  async #openFor(waiters: readonly StretchWaiter[]): Promise<number> {
     const tuples = this.#tuples;
     try {
       await tuples.markOpen();
@@ -88,15 +88,16 @@ export class RegionMap {
         const end = this.#endOf(waiter);
         assert(waiter.markReserve > 0, 'protect: no room in the log for a mark');
         waiter.markReserve = 0;
-        const status = await this.#record(waiter.firstRegion, end - waiter.firstRegion);
+        const status = await this.#record(waiter.firstStretch, end - waiter.firstStretch);
         if (status !== 0) return status;
-        opened.push([waiter.firstRegion, end]);
+        opened.push([waiter.firstStretch, end]);
       }
       await this.#calls.flush();
       for (const [first, end] of opened) this.#mark(first, end);
       return 0;
     } catch (error) {
-      return error instanceof BlockError ? -errnoNumber(error.code) : -Errno.EIO;
+      if (!(error instanceof BlockError)) throw error; // A bug.
+      return -errnoNumber(error.code);
     }
   }
 
@@ -108,10 +109,10 @@ export class RegionMap {
   }
 
   /** Twice as far as the last time while the writer goes on where it was. */
-  #endOf({ firstRegion, lastRegion }: RegionWaiter): number {
-    const goesOn = firstRegion > 0 && this.#isOpen[firstRegion - 1] === 1;
+  #endOf({ firstStretch, lastStretch }: StretchWaiter): number {
+    const goesOn = firstStretch > 0 && this.#isOpen[firstStretch - 1] === 1;
     this.#ahead = goesOn ? Math.min(this.#ahead * 2, AHEAD_MAX) : 1;
-    return Math.min(lastRegion + this.#ahead, this.#isOpen.length);
+    return Math.min(lastStretch + this.#ahead, this.#isOpen.length);
   }
 
   #record(first: number, count: number): Promise<number> {
