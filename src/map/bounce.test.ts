@@ -10,6 +10,7 @@ import { Iovec } from '../iter/iovec.ts';
 import type { Limits } from '../limits/limits.ts';
 import { validateLimits } from '../limits/validate.ts';
 import { Arena } from '../memory/arena.ts';
+import { folioPages } from '../memory/holds.ts';
 import { BOUNCE_BYTES_MAX, bounceOrder, fillBounce, freeBounce, orderFor } from './bounce.ts';
 import { BounceReserve } from './bounce-reserve.ts';
 import { pinForCopy, unpinAfterCopy } from './user-pins.ts';
@@ -87,6 +88,23 @@ describe('own pages', () => {
       for (const frame of odd) arena.putFolio(arena.region.firstPage + frame);
       arena.assertNothingOutstanding();
     }
+  });
+
+  test('the last folio is as large as what is left', () => {
+    using arena = new Arena({ maxBytes: 512 * 4096, places: false });
+    const pool = new BioPool({ bios: 1, rows: 64 });
+    const bio = pool.acquire(BioOp.WRITE, 0, 16);
+    assert.ok(bio !== null);
+    assert.equal(fillBounce(bio, 64 * 1024 + 5000, validateLimits({}), arena), 64 * 1024 + 5000);
+    const { page, len } = bio.table;
+    const rows = [0, 1].map((i) => [len[bio.first + i], folioPages(page[bio.first + i])]);
+    assert.deepEqual(rows, [
+      [65536, 16],
+      [5000, 2],
+    ]);
+    freeBounce(bio, arena);
+    pool.release(bio);
+    arena.assertNothingOutstanding();
   });
 
   test('orders: 4096 is 0, 4097 is 1', () => {

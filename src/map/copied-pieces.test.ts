@@ -6,7 +6,7 @@ import { BioOp } from '../bio/bio-op.ts';
 import { IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
 import { Iovec } from '../iter/iovec.ts';
 import { DEFAULT_PROFILE, LINUX_6_12 } from '../limits/profile.ts';
-import { isDirty } from '../memory/holds.ts';
+import { isDirty, pinCount } from '../memory/holds.ts';
 import { COPY_INSTEAD, NO_MEMORY } from './map-context.ts';
 import { arena, BASE, bytesOf, copiedPiece, MappingRig, pool } from './mapping-rig.fuzz.ts';
 import { Piece } from './piece.ts';
@@ -58,6 +58,12 @@ describe('pages of a file with a hole', () => {
 });
 
 test('two pieces of arrays that were detached: counted once, the first is named', () => {
+  detachedPieces(0, -Errno.EFAULT);
+  detachedPieces(-Errno.EIO, -Errno.EIO);
+});
+
+/** The first of two pieces ends with `status`; the arrays of both were detached. */
+function detachedPieces(status: number, result: number): void {
   using rig = new MappingRig(0);
   const views = [new Uint8Array(512), new Uint8Array(512)];
   assert.equal(rig.startViews(READ, views), 0);
@@ -73,11 +79,11 @@ test('two pieces of arrays that were detached: counted once, the first is named'
   pieces.forEach((piece, i) => {
     const bio = bios[i];
     assert.ok(bio !== undefined);
-    rig.end(bio, piece);
+    rig.end(bio, piece, i === 0 ? status : 0);
   });
-  assert.equal(rig.mapping.finish(), -Errno.EFAULT);
+  assert.equal(rig.mapping.finish(), result, 'the first error');
   assert.deepEqual([rig.mapping.detachedSegment, rig.context.counters.detached], [0, 1]);
-});
+}
 
 test('a piece that had rows of a program serves an array: the rows are of the past', () => {
   using rig = new MappingRig(1);
@@ -166,6 +172,52 @@ describe('what only the built bio tells', () => {
       pool.release(bio);
       rig.mapping.finish();
     }
+  });
+});
+
+describe('a part of a block', () => {
+  /** Bytes 100 to 300 of the block at `start`, to or from a program; the device comes to `end`. */
+  function part(rig: MappingRig, op: BioOp, start: number, end: number): number {
+    const iovec = new Iovec();
+    iovec.importRange(BASE, 200);
+    const iter = new IovIter();
+    const direction = op === READ ? IterDirection.DEST : IterDirection.SOURCE;
+    iter.initUser(direction, rig.space, iovec);
+    assert.equal(rig.start(op, iter, start + 100), 0);
+    const piece = copiedPiece();
+    const bio = rig.bio(piece, 512);
+    Object.assign(piece, { start, isPart: true, skip: 100, userBytes: 200 });
+    assert.equal(rig.mapping.fill(bio, piece), 0);
+    assert.deepEqual([rig.mapping.pieces, pinCount(rig.frameOf(0))], [1, 1]);
+    if (op === READ) rig.deviceWrites(bio, 9);
+    else assert.ok(rig.mapping.copyIn(bio, piece));
+    bio.shortAt = start + end;
+    rig.end(bio, piece);
+    return rig.mapping.finish();
+  }
+
+  test('a read that ends inside of it: the bytes before that', () => {
+    for (const [end, bytes] of [
+      [512, 200],
+      [300, 200],
+      [150, 50],
+      [100, 0],
+      [99, 0],
+    ] as const) {
+      for (const start of [0, 512]) {
+        using rig = new MappingRig(1);
+        const expected = bytesOf(rig.frameOf(0)).fill(9, 0, bytes);
+        assert.equal(part(rig, READ, start, end), bytes);
+        assert.deepEqual(bytesOf(rig.frameOf(0)), expected);
+        assert.equal(isDirty(rig.frameOf(0)), bytes > 0);
+      }
+    }
+  });
+
+  test('a write leaves the memory that it came from clean', () => {
+    using rig = new MappingRig(1);
+    assert.equal(part(rig, WRITE, 0, Infinity), 200);
+    assert.ok(!isDirty(rig.frameOf(0)));
   });
 });
 

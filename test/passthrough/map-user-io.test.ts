@@ -246,6 +246,31 @@ describe('what an NVMe command makes of its metadata', () => {
 });
 
 describe('a request that does not fit', () => {
+  test('must be copied, but never may be: -EINVAL with the reason, and nothing is held', () => {
+    for (const profile of [undefined, LINUX_6_12]) {
+      const limits = { virt_boundary_mask: 4095 };
+      using rig = new PassthroughRig(profile === undefined ? { limits } : { limits, profile });
+      const addr = rig.scattered(2);
+      for (const [ranges, reason] of [
+        [[[addr + 1, 512]], MapReason.ADDRESS],
+        [
+          [
+            [addr, 512],
+            [addr + PAGE_BYTES, 512],
+          ],
+          MapReason.GAP,
+        ],
+      ] as const) {
+        const iter = rig.iter(WRITE, ranges);
+        const { count } = iter;
+        const chain = chainOf(WRITE);
+        assert.equal(rig.map(chain, iter, { copy: 'never' }), -Errno.EINVAL);
+        assert.deepEqual([rig.outcome.reason, rig.outcome.verdict], [reason, Verdict.REFUSE]);
+        assert.deepEqual([iter.count, chain.bio, rig.pins], [count, null, 0]);
+      }
+    }
+  });
+
   test('too long is told before a page is touched, and without own pages', () => {
     using rig = new PassthroughRig({ limits: { max_hw_sectors: 16 } });
     const addr = rig.area(3);

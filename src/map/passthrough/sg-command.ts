@@ -56,8 +56,7 @@ export class SgCommand {
   #startOnBlock({ buffer }: SgHeader): number {
     const { limits } = this.#context;
     if (buffer.bytes > maxPassthroughBytes(limits)) return -Errno.EIO;
-    const given = buffer.bytes === 0 ? { ...buffer, isVector: false } : buffer;
-    return this.#map(given, null);
+    return buffer.bytes === 0 ? 0 : this.#map(buffer, null); // Also an empty list is no memory.
   }
 
   #startOnFile(header: SgHeader, file: RequestMemorySource): number {
