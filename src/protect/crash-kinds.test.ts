@@ -31,7 +31,7 @@ test('a cut during the recovery from a cut changes nothing', async () => {
   const random = new SeededRandom(5);
   let cuts = 0;
   for (const at of work.history.writeTimes) {
-    if (!random.chance(0.3 * OUTCOMES)) continue;
+    if (!random.chance(0.6 * OUTCOMES)) continue;
     const first = work.mediaAt(at, random, 512);
     const history = new PowerHistory();
     await mendAndRead(first, { ...options, history }, at);
@@ -109,5 +109,25 @@ test('cut, mended, used and cut again, many times: what was before is whole too'
       work.judgeTaken(recovery, at);
     }
   }
+  rigArena.assertNothingOutstanding();
+});
+
+test('looked at read-only after a cut: right, and both media stay as they are', async () => {
+  const options: RigOptions = { depth: 4, format: { logBytes: 16384 } };
+  const work = await workload(23, 60, options);
+  const random = new SeededRandom(5);
+  let mended = 0;
+  for (const at of work.history.writeTimes) {
+    const left = work.mediaAt(at, random, BLOCK);
+    const before = { data: left.data.slice(), store: left.store.slice() };
+    const { disk, engine } = await openRig(left, { readOnly: true, seed: at });
+    const { buffer } = await disk.read(new Uint8Array(left.data.length), { position: 0 });
+    await disk.close();
+    work.judge(buffer, at, BLOCK);
+    if (engine.recovery !== null) mended++;
+    assert.equal(Buffer.compare(left.data, before.data), 0);
+    assert.equal(Buffer.compare(left.store, before.store), 0);
+  }
+  assert(mended > 50);
   rigArena.assertNothingOutstanding();
 });

@@ -205,3 +205,34 @@ test('two that write one store: whoever comes later to a mark or a commit is ref
   await third.disk.close();
   rigArena.assertNothingOutstanding();
 });
+
+test('what a commit that was cut off left behind is never taken for a later one', async () => {
+  const media = await makeMedia();
+  const { logStart, logBytes } = layoutFor(media.data.length, RIG_FORMAT);
+  const first = await openRig(media);
+  await first.disk.write(stamped(0, 2, 1), { position: 0 });
+  await first.disk.close();
+  let isFailing = false;
+  const failsStore = (op: BioOp, start: number): number => {
+    const isSuperblock = start === 0 || start === media.store.length - BLOCK;
+    return isFailing && op === BioOp.WRITE && isSuperblock ? -Errno.EIO : 0;
+  };
+  const second = await openRig(media, { failsStore });
+  const { tail } = second.engine.tuples.log;
+  await second.disk.write(stamped(0, 2, 1), { position: 0 }); // The bytes that are there.
+  const before = media.store.slice();
+  isFailing = true;
+  await assert.rejects(second.disk.close(), isCode('EIO'));
+  for (const at of [0, media.store.length - BLOCK]) {
+    media.store.set(before.subarray(at, at + BLOCK), at); // Nothing of the failed write is there.
+  }
+  // Its table reached the medium, its records did not: only the mark, which had been flushed.
+  media.store.fill(0, logStart + tail + 512, logStart + logBytes);
+  for (let i = 0; i < 3; i++) {
+    const { disk, engine } = await openRig(media);
+    assert.equal(engine.recovery?.records, i === 0 ? 1 : undefined);
+    assert.deepEqual(await readBlock(disk, 1), stamped(1, 1, 1));
+    await disk.close();
+  }
+  rigArena.assertNothingOutstanding();
+});

@@ -128,7 +128,8 @@ export class Recovery {
     const [first, end] = blocksOfStretch(this.#tuples, stretch);
     const firstPage = layout.pageOf(first);
     const pages = layout.pageOf(end - 1) - firstPage + 1;
-    if (cache.dirtyCount + layout.stretchPages > cache.frames) await this.#makeRoom();
+    const isAll = cache.frames === layout.pages;
+    if (!isAll && cache.dirtyCount + layout.stretchPages > cache.frames) await this.#makeRoom();
     for (let i = 0; i < pages; i++) {
       await this.#pins.pin(firstPage + i, 1);
       try {
