@@ -159,20 +159,35 @@ describe('what only the built bio tells', () => {
       [0, -Errno.EFAULT],
       [512, COPY_INSTEAD],
     ] as const) {
-      using rig = new MappingRig(5, { logical_block_size: 16384, dma_alignment: 511 });
+      // The block behind it has pages of its own, which are not counted.
+      using rig = new MappingRig(9, { logical_block_size: 16384, dma_alignment: 511 });
       rig.space.unmap(BASE + 3 * PAGE_BYTES);
-      assert.equal(rig.startRanges(READ, [[at, 16384]], 'auto'), 0);
+      assert.equal(rig.startRanges(READ, [[at, 32768]], 'auto'), 0);
       const piece = new Piece();
       const bio = pool.acquire(READ, 0, 4);
       assert.ok(bio !== null);
       piece.bytes = 16384;
       piece.userBytes = 16384;
       assert.equal(rig.mapping.fill(bio, piece), result);
-      assert.equal(rig.mapping.iter.count, 16384);
+      assert.equal(rig.mapping.iter.count, 32768);
       pool.release(bio);
       rig.mapping.finish();
     }
   });
+});
+
+test('what lies between the ends goes by its own length, too', () => {
+  // Blocks of 512 bytes, memory in steps of 4096: 1,024 of 1,124 bytes are whole blocks.
+  for (const [bytes, middle] of [
+    [1124, MapReason.ADDRESS],
+    [4196, MapReason.FITS],
+  ] as const) {
+    using rig = new MappingRig(2, { dma_alignment: 4095 });
+    assert.equal(rig.startRanges(READ, [[0, bytes]], 'auto'), 0);
+    const { reason, middleReason } = rig.mapping;
+    assert.deepEqual([reason, middleReason], [MapReason.LENGTH, middle]);
+    rig.mapping.finish();
+  }
 });
 
 describe('a part of a block', () => {

@@ -137,6 +137,7 @@ describe('what SG_IO makes of a header', () => {
       const buffer = bufferOf(rig, [[addr, 512]], false);
       assert.equal(command.start({ direction: FROM_DEVICE, buffer, address }), 0);
       assert.ok(!command.isDirect);
+      assert.notDeepEqual(deviceReads(command.chain), before, 'one way only');
       deviceWrites(command.chain, pattern(512, 2));
       endRequest(command.chain);
       assert.equal(command.finish(512), 0);

@@ -181,6 +181,17 @@ describe('bounds', () => {
     }
   });
 
+  test('memory that runs out in the middle of a copy: the own pages before it go back', () => {
+    for (const op of [READ, WRITE]) {
+      using rig = new Rig({ max_segment_size: 4096 }, undefined, 2);
+      const addr = rig.scattered(3);
+      assert.equal(rig.ask(op, [[addr, 3 * PAGE_BYTES]], 'always'), -Errno.ENOMEM);
+      const { vcnt, size, entries } = rig.meta;
+      assert.deepEqual([vcnt, size, entries], [0, 0, 0]);
+      rig.assertNothingOutstanding();
+    }
+  });
+
   test('the first error of the space is told; once a page was pinned it is -EFAULT', () => {
     for (const [at, result] of [
       [0, -Errno.EIO],

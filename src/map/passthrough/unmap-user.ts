@@ -62,8 +62,6 @@ export function dropBios(first: Bio | null, context: PassthroughContext): void {
 
 /** The bytes that `bio` was built with. */
 function bytesOf(bio: Bio): number {
-  const copy = copyOf(bio);
-  if (copy !== null) return copy.bytes;
   if ((bio.flags & BioFlag.CLONED) !== 0) return bio.size;
   let bytes = 0;
   for (let row = bio.first; row < bio.first + bio.vcnt; row++) bytes += bio.table.len[row];
@@ -124,7 +122,6 @@ function endCopied(
 const cursor = new IovIter();
 
 function copyBack(bio: Bio, copy: UserCopy, bytes: number): number {
-  if (bytes === 0) return 0;
   const { piece, saved } = copy;
   if (piece.pins !== null && piece.pinRows > 0) {
     cursor.initBvec(IterDirection.DEST, piece.pins, 0, piece.pinRows, 0, copy.bytes);
