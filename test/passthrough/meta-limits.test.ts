@@ -142,8 +142,10 @@ describe('entries against the limits', () => {
         [[[addr, 5000]], 'auto', SEGMENTS],
         [[[addr, 512]], 'auto', FITS],
       ] as const) {
+        // Linux 6.1 has no other way for metadata than a buffer.
+        const first = profile.name === 'linux-6.1' ? ASKED : reason;
         assert.equal(rig.ask(WRITE, ranges, copy), 0);
-        assert.deepEqual([rig.meta.reason, rig.meta.isCopied], [reason, reason !== FITS]);
+        assert.deepEqual([rig.meta.reason, rig.meta.isCopied], [first, first !== FITS]);
         rig.end();
       }
     }
