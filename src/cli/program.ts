@@ -80,6 +80,7 @@ function addCopy(program: Command, ended: Ended): void {
     )
     .option('--flush', 'end when everything is on the medium')
     .option('--protect', 'keep tuples beside the destination: in DESTINATION.pi')
+    .option('--store <file>', 'with --protect: keep them in this file')
     .option('--verify', 'read the destination back and compare')
     .option('--stats', 'print what was mapped, copied, split and merged')
     .option('--trace <file>', 'write every step of the path, one JSON object a line')

@@ -38,11 +38,6 @@ export class DataPages {
     this.#data = arena.alloc(roundUp(bytes, PAGE_BYTES), 'data of a page of tuples');
   }
 
-  /** Bytes of memory that one of these takes. */
-  static bytesFor(tuples: TupleStore): number {
-    return roundUp(tuples.layout.tuplesPerPage * tuples.layout.intervalBytes, PAGE_BYTES);
-  }
-
   release(): void {
     this.#data.release();
   }

@@ -1,4 +1,4 @@
-import { PAGE_BYTES, roundUp, SECTOR_BYTES } from '../base/units.ts';
+import { roundUp, SECTOR_BYTES } from '../base/units.ts';
 import { copyPages, zeroPages } from '../memory/copy.ts';
 import { byteAt, regionOf } from '../memory/region.unsafe.ts';
 import type { Layout } from './layout.ts';
@@ -131,9 +131,4 @@ function recordAt(seal: Seal, layout: Layout, lsn: number, page: number): LogRec
   const payloadAt = kind === RecordKind.TUPLES ? offset + RECORD_HEADER_BYTES : -1;
   const end = lsn + recordBytes(payloadBytes, SECTOR_BYTES);
   return { kind, lsn, acked: getU64(u8, at + 24), first, count, payloadAt, end };
-}
-
-/** Page frames that the whole log takes in memory. */
-export function logPages(layout: Layout): number {
-  return layout.logBytes / PAGE_BYTES;
 }

@@ -12,7 +12,7 @@ import {
 import { protectData } from '../protect/protect-data.ts';
 import { FreshBlocks, StoreState } from '../protect/superblock.ts';
 import { openFile } from './file-choice.ts';
-import { bootOf, ProtectLower, storePath } from './open-protected.ts';
+import { bootOf, ProtectLower, requireStoreName, storePath } from './open-protected.ts';
 import type { FileTarget, ProtectTarget } from './target.ts';
 
 export interface CreateProtectedOptions {
@@ -58,6 +58,7 @@ export async function protectImage(
   const lower = new ProtectLower(env);
   try {
     const data = lower.device(await openFile(target.data.path, { env, readOnly: true }));
+    requireStoreName(target, data.engine);
     const format = { ...formatOf(options), fresh: FreshBlocks.UNCHECKED };
     const layout = layoutFor(data.engine.sizeBytes(), format);
     const store = lower.device(await openNewStore(target, layout.storeBytes, options, lower));
@@ -102,6 +103,7 @@ export async function createProtected(
     layoutFor(sizeBytes, { ...formatOf(options), fresh: FreshBlocks.ZEROS }); // Or throws.
     const engine = await openFile(target.data.path, { env, direct, create: true });
     const data = lower.device(engine);
+    requireStoreName(target, engine);
     const isFile = !engine.info.fixedSize;
     if (isFile) await emptyFile(engine, sizeBytes);
     else requireRoom(engine, sizeBytes);

@@ -24,6 +24,16 @@ export function storePath(target: ProtectTarget & { readonly data: FileTarget })
   return target.store ?? `${target.data.path}.pi`;
 }
 
+/**
+ * A file beside a device would lie in a folder that the system makes anew at each start. Throws
+ * BlockError EINVAL.
+ */
+export function requireStoreName(target: ProtectTarget, data: Engine): void {
+  if (target.store !== null || !data.info.fixedSize) return;
+  const reason = 'the tuples of a block device need a file of their own: ,store=FILE or --store';
+  throw new BlockError('EINVAL', { reason, device: target.text });
+}
+
 /** Two devices and the memory for what stands on them. */
 export class ProtectLower {
   readonly arena = new Arena({ label: 'tuples', maxBytes: ARENA_BYTES, places: false });
@@ -70,6 +80,7 @@ export async function openProtected(
     const { depth: _own, truncateTo: _fixed, create: _exists, ...rest } = options;
     const data = lower.device(await openData(rest));
     checkSize(target, data, options);
+    if (target.data.kind === 'file') requireStoreName(target, data.engine);
     const store = lower.device(await openStore(target, data, options, env));
     if (target.data.kind !== 'file') await formatRam(target, data, store, lower.arena, env);
     return await openProtect({

@@ -138,3 +138,18 @@ test('info tells what a protected device is; ram: can be one', async () => {
   assert.equal(info.facts['guard'], 'crc16');
   assert.equal(info.facts['recovery'], 'not needed');
 });
+
+test('the store may be another file, for the copy and for what comes after it', async (t) => {
+  const folder = makeFolder(t);
+  const [from, to, store] = ['a', 'b', 'tuples'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  writeFileSync(from, pattern(256 * 1024));
+  assert.equal((await run(['copy', from, to, '--store', store])).code, 2);
+  assert.equal((await run(['copy', from, to, '--protect', '--store', store])).code, 0);
+  assert.equal(existsSync(`${to}.pi`), false);
+  assert.equal((await run(['verify', to, '--store', store])).code, 0);
+  assert.equal((await run(['copy', from, `protect:${to},store=${store}`, '--verify'])).code, 0);
+});

@@ -18,6 +18,7 @@ export interface CopyFlags {
   readonly flush?: boolean;
   readonly verify?: boolean;
   readonly protect?: boolean;
+  readonly store?: string;
   readonly stats?: boolean;
   readonly json?: boolean;
   readonly trace?: string;
@@ -59,6 +60,7 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
       flush: flags.flush ?? false,
       verify: flags.verify ?? false,
       protect: flags.protect ?? false,
+      store: flags.store ?? null,
       trace,
     },
     interrupt.signal,
@@ -110,6 +112,9 @@ function requireSense(flags: CopyFlags, pieces: Pieces, destination: Target): vo
   if (requestBytes * requests > BUFFER_BYTES_MAX) {
     const size = formatSize(requestBytes);
     throw new UsageError(`${requests} requests of ${size} are more than 1 GiB of buffers`);
+  }
+  if (flags.store !== undefined && flags.protect !== true) {
+    throw new UsageError('--store says where --protect puts its tuples');
   }
   if (flags.protect === true && destination.kind !== 'file') {
     throw new UsageError('--protect needs a file or a block device as destination');

@@ -21,6 +21,8 @@ export interface CopyOptions {
   readonly verify: boolean;
   /** Keep tuples beside the destination. */
   readonly protect: boolean;
+  /** Where; null: beside it, by the same name and `.pi`. */
+  readonly store: string | null;
   /** null: what happens is not written down. */
   readonly trace: TraceFile | null;
 }
@@ -91,8 +93,9 @@ export class CopyJob {
   }
 
   async run(from: Target, to: Target): Promise<CopyReport> {
-    const { direct, sparse, trace, protect, flush } = this.#options;
-    const opening: EndpointOptions = { arena: this.#arena, direct, sparse, protect, flush };
+    const { direct, sparse, trace, protect, store, flush } = this.#options;
+    const arena = this.#arena;
+    const opening: EndpointOptions = { arena, direct, sparse, protect, store, flush };
     const source = await openSource(from, opening);
     let report: CopyReport;
     try {

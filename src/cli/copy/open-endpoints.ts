@@ -21,6 +21,8 @@ export interface EndpointOptions {
   readonly sparse: SparsePolicy;
   /** Tuples beside the destination. */
   readonly protect: boolean;
+  /** In which file; null: by the name of the destination. */
+  readonly store: string | null;
   /** The copy ends with a flush, so closing the destination may wait for the medium too. */
   readonly flush: boolean;
 }
@@ -77,12 +79,15 @@ async function openProtectedSink(
     throw new BlockError('EINVAL', { reason, device: target.text });
   }
   const { arena, direct, flush } = options;
-  const engine = await createProtected(requireFile(named), {
-    sizeBytes: size,
-    direct,
-    flushesAtClose: flush,
-    again: true,
-  });
+  const engine = await createProtected(
+    { ...requireFile(named), store: options.store },
+    {
+      sizeBytes: size,
+      direct,
+      flushesAtClose: flush,
+      again: true,
+    },
+  );
   const { defer, nowNs } = nodeEnv();
   const disk = new Disk(new BlockDevice({ engine, arena, defer, nowNs }));
   const isEmpty = engine instanceof ProtectEngine && engine.isFresh;

@@ -58,6 +58,7 @@ async function copyImage(folder: string): Promise<ExitCode> {
       flush: false,
       verify: true,
       protect: false,
+      store: null,
       trace: null,
     },
     interrupt.signal,
