@@ -11,10 +11,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { makeFolder, pattern, run } from './command.ts';
+import { endOf, makeFolder, pattern, run, start } from './command.ts';
 
 const MIB = 1024 * 1024;
 const BLOCK = 4096;
+/** A copy that is still at work when its first progress comes. */
+const SLOW = ['--requests', '1', '--request-size', '8K'] as const;
 
 function damage(path: string, position: number): void {
   const fd = openSync(path, 'r+');
@@ -152,4 +154,26 @@ test('the store may be another file, for the copy and for what comes after it', 
   assert.equal(existsSync(`${to}.pi`), false);
   assert.equal((await run(['verify', to, '--store', store])).code, 0);
   assert.equal((await run(['copy', from, `protect:${to},store=${store}`, '--verify'])).code, 0);
+});
+
+test('killed in the middle: no block is bad, and the next opening mends the image', async (t) => {
+  const folder = makeFolder(t);
+  const [from, to] = [join(folder, 'a'), join(folder, 'b')] as const;
+  writeFileSync(from, pattern(96 * MIB));
+  const child = start(['copy', from, to, '--protect', '--progress', 'json', ...SLOW]);
+  child.stdin.end();
+  let told = '';
+  for await (const text of child.stderr.setEncoding('utf8')) {
+    told += text as string;
+    if (/"bytes":[1-9]/.test(told)) break;
+  }
+  child.kill('SIGKILL');
+  assert.equal((await endOf(child)).signal, 'SIGKILL');
+  const looked = await run(['verify', to]);
+  assert.equal(looked.stderr, '');
+  assert.equal(looked.code, 0, looked.stdout);
+  assert.match(looked.stdout, /^it was not closed: \d+ blocks were looked at/);
+  assert.match(looked.stdout, /^0 of 24576 blocks are bad$/m);
+  assert.equal((await run(['copy', from, `protect:${to}`, '--verify'])).code, 0);
+  assert.equal((await run(['verify', to])).stdout, '0 of 24576 blocks are bad\n');
 });
