@@ -20,7 +20,7 @@ export interface LogWaiter extends RecordSource {
 
 interface Batch {
   readonly page: number;
-  readonly waiters: LogWaiter[];
+  waiters: LogWaiter[];
   start: number;
   bytes: number;
   isDurable: boolean;
@@ -65,6 +65,8 @@ export class IntentLog {
   #filling: Batch;
   #writing: Batch;
   readonly #queue: LogWaiter[] = [];
+  /** An empty list, while nobody is being told. */
+  #spare: LogWaiter[] = [];
   readonly #transfer: RowTransfer;
 
   constructor(options: IntentLogOptions) {
@@ -132,10 +134,13 @@ export class IntentLog {
   readonly #written = (transfer: RowTransfer): void => {
     const batch = this.#writing;
     const { waiters } = batch;
+    // They are told out of a list of their own: what they let go may fill this very buffer again.
+    batch.waiters = this.#spare;
     batch.bytes = 0;
     batch.isDurable = false;
     for (const waiter of waiters) waiter.logWritten(transfer.status);
     waiters.length = 0;
+    this.#spare = waiters;
     this.#fill();
     this.kick();
   };

@@ -44,7 +44,8 @@ export interface Media {
 const defer = (run: () => void): void => queueMicrotask(run);
 const POOLS = { bios: 16, splits: 16 } as const;
 
-function lowerDevice(engine: VolatileDisk): BlockDevice {
+/** A device of the arena and the pools of all rigs. */
+export function lowerDevice(engine: VolatileDisk): BlockDevice {
   return new BlockDevice({ engine, arena: rigArena, defer, ...POOLS });
 }
 
