@@ -111,6 +111,20 @@ export function differenceWithin(
     const aWords = new Int32Array(a.buffer, a.byteOffset + aStart, words);
     const bWords = new Int32Array(b.buffer, b.byteOffset + bStart, words);
     let word = 0;
+    // Eight at once: one branch instead of eight.
+    for (; word + 8 <= words; word += 8) {
+      const low =
+        (aWords[word] ^ bWords[word]) |
+        (aWords[word + 1] ^ bWords[word + 1]) |
+        (aWords[word + 2] ^ bWords[word + 2]) |
+        (aWords[word + 3] ^ bWords[word + 3]);
+      const high =
+        (aWords[word + 4] ^ bWords[word + 4]) |
+        (aWords[word + 5] ^ bWords[word + 5]) |
+        (aWords[word + 6] ^ bWords[word + 6]) |
+        (aWords[word + 7] ^ bWords[word + 7]);
+      if ((low | high) !== 0) break;
+    }
     while (word < words && aWords[word] === bWords[word]) word++;
     i = 4 * word;
   }

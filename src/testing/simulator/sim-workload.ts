@@ -25,7 +25,7 @@ const INJECTED: readonly number[] = [
 ].map((errno) => -errno);
 const RANGE_TRIES = 6;
 /** Of a hundred bios with data: those that are meant to go over a limit. */
-const EDGE_PERCENT = 6;
+const EDGE_PERCENT = 2;
 const EDGE_PIECES_MAX = 200;
 const SMALL_PIECES = [1, 1, 1, 2, 3, 4, 8] as const;
 

@@ -1,7 +1,7 @@
 import { AssertionError } from '../../../base/assert.ts';
 import { Errno } from '../../../base/errno.ts';
 import { PAGE_BYTES } from '../../../base/units.ts';
-import { Certainty, ModelObject } from './model-object.ts';
+import { Certainty, ModelObject, ZEROS } from './model-object.ts';
 import type { PathAction, Verb } from './path-action.ts';
 import { FILE_BYTES_MAX, type PathFile } from './path-file.ts';
 import { OpKind, PathOp, touches } from './path-op.ts';
@@ -71,7 +71,10 @@ export class FileSteps {
         object.trust(at, bytes, op.startNs);
         if (op.kind === OpKind.TRUNCATE && !op.metResize) this.#checkSize(op, file, at);
       } else {
-        object.doubt(at, Math.min(bytes, FILE_BYTES_MAX - at), Certainty.LOOSE);
+        // As it was, or zeros.
+        const end = Math.min(at + bytes, FILE_BYTES_MAX);
+        object.mayBe(at, object.bytes.slice(at, end));
+        object.mayBe(at, ZEROS.subarray(0, end - at));
       }
       this.#doubtCopies(op);
     }
@@ -101,7 +104,7 @@ export class FileSteps {
       if (made === null) continue;
       for (const [vpn, page] of made.model.pages) {
         const area = made.process.space.areaAt(vpn * PAGE_BYTES);
-        if (area === null || area.ops === null || area.isShared) continue;
+        if (area === null || area.ops === null || area.isShared || page.isFilePrivate) continue;
         page.object.doubt(page.at, PAGE_BYTES, Certainty.LOOSE);
       }
     }

@@ -4,10 +4,12 @@ import type { ModelProcess } from './model-process.ts';
 /** How well the model knows a sector of an object. */
 export const Certainty = {
   EXACT: 0,
-  /** Several writers met there, or a copy may be stale: any byte is legal, once it is seen. */
-  LOOSE: 1,
+  /** A race ended in one of several ways that are known: as in the model, or an alternative. */
+  OPEN: 1,
+  /** Nobody can say what is there: any byte is legal, once it is seen. */
+  LOOSE: 2,
   /** The simulated disk spoiled it on purpose: whoever reads it has found an injected fault. */
-  SPOILED: 2,
+  SPOILED: 3,
 } as const;
 export type Certainty = (typeof Certainty)[keyof typeof Certainty];
 
@@ -16,6 +18,15 @@ export interface Home {
   readonly process: ModelProcess;
   readonly vpn: number;
 }
+
+/** What a range may have instead of the bytes of the model. */
+interface Alternative {
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Beyond these a range is LOOSE: the outcome of so many races is anybody's guess. */
+const ALTERNATIVES_MAX = 64;
 
 /**
  * What must be in a file, a raw range of a disk, or memory of a process, byte by byte. The truth
@@ -33,6 +44,8 @@ export class ModelObject {
   readonly spoiledNs: Float64Array;
   /** Sectors that are not EXACT. */
   uncertain = 0;
+  /** For OPEN sectors; those of others mean nothing. */
+  #alternatives: Alternative[] = [];
   /** Anonymous memory: one for private pages, several for shared ones. */
   readonly homes: Home[] = [];
   /** Changes so far: who compares at two moments knows whether something happened between. */
@@ -70,7 +83,8 @@ export class ModelObject {
     if (other.uncertain === 0) return;
     const first = at / SECTOR_BYTES;
     for (let i = 0; i < this.certainty.length; i++) {
-      this.certainty[i] = other.certainty[first + i];
+      const certainty = other.certainty[first + i];
+      this.certainty[i] = certainty === Certainty.OPEN ? Certainty.LOOSE : certainty;
       if (this.certainty[i] !== Certainty.EXACT) this.uncertain++;
     }
   }
@@ -99,6 +113,32 @@ export class ModelObject {
     }
   }
 
+  /** A race may have left `bytes` from `at` on, and nobody has seen yet whether. Keeps them. */
+  mayBe(at: number, bytes: Uint8Array): void {
+    if (this.#alternatives.length >= ALTERNATIVES_MAX) this.#forgetSettled();
+    const isFull = this.#alternatives.length >= ALTERNATIVES_MAX;
+    if (!isFull) this.#alternatives.push({ at, bytes });
+    this.doubt(at, bytes.length, isFull ? Certainty.LOOSE : Certainty.OPEN);
+  }
+
+  #forgetSettled(): void {
+    this.#alternatives = this.#alternatives.filter(({ at, bytes }) => {
+      const end = Math.floor((at + bytes.length - 1) / SECTOR_BYTES);
+      for (let i = Math.floor(at / SECTOR_BYTES); i <= end; i++) {
+        if (this.certainty[i] === Certainty.OPEN) return true;
+      }
+      return false;
+    });
+  }
+
+  /** True when byte `at` may be `value` although the model has another. */
+  allows(at: number, value: number): boolean {
+    const certainty = this.certaintyAt(at);
+    if (certainty !== Certainty.OPEN) return certainty !== Certainty.EXACT;
+    for (const known of this.#alternatives) if (known.bytes[at - known.at] === value) return true;
+    return false;
+  }
+
   /** The disk spoiled the sector of byte `at`. */
   spoil(at: number, nowNs: number): void {
     this.doubt(at, 1, Certainty.SPOILED);
@@ -117,6 +157,7 @@ export class ModelObject {
       if (this.certainty[i] !== Certainty.EXACT) this.uncertain--;
       this.certainty[i] = Certainty.EXACT;
     }
+    if (this.uncertain === 0 && this.#alternatives.length > 0) this.#alternatives = [];
   }
 }
 
@@ -124,4 +165,4 @@ const ZERO_PAGE = new Uint8Array(PAGE_BYTES);
 const NEVER = new Float64Array(0);
 
 /** Bytes of zeros to compare with, where nothing was ever written. */
-export const ZEROS = new Uint8Array(64 * 1024);
+export const ZEROS = new Uint8Array(256 * 1024);

@@ -168,7 +168,7 @@ export class Model {
 
   /** True when `value` is legal for byte `at` of the object now. */
   explains(object: ModelObject, at: number, value: number, depth = 0): boolean {
-    if (object.bytes[at] === value || object.certaintyAt(at) !== Certainty.EXACT) return true;
+    if (object.bytes[at] === value || object.allows(at, value)) return true;
     if (depth === DEPTH_MAX) return true;
     for (const op of this.inFlight) {
       for (const span of op.targets) {
@@ -216,6 +216,7 @@ export class Model {
 
   #countDoubt(object: ModelObject, at: number): void {
     const certainty = object.certaintyAt(at);
+    if (certainty === Certainty.OPEN) this.#tally.add('model: bytes that are old or new');
     if (certainty === Certainty.LOOSE) this.#tally.add('model: bytes that a race left open');
     if (certainty === Certainty.SPOILED) this.#tally.add('fault found: bytes spoiled by the disk');
   }

@@ -7,7 +7,7 @@ import { Certainty, type ModelObject, ZEROS } from './model-object.ts';
 import type { ModelProcess } from './model-process.ts';
 import { ActionFlag, type PathAction } from './path-action.ts';
 import type { PathFile } from './path-file.ts';
-import { OpKind, PathOp, type Span, touches } from './path-op.ts';
+import { OpKind, PathOp, type Span, spansMeet, touches } from './path-op.ts';
 import type { PathProcess, PathWorld } from './path-world.ts';
 
 /** Errors that a faulty disk may give by itself. */
@@ -114,16 +114,16 @@ export class TransferSteps {
     this.#checkResult(made, op, file, at, result);
     const moved = Math.max(result, 0);
     const mayBeZero = file.file !== null;
+    const isStale = !isRead && op.isDirect && (op.isTargetRaced || this.#meetsOthers(op));
     for (const span of op.targets) {
-      this.#settle(op, span, moved, mayBeZero);
+      this.#settle(op, span, moved, mayBeZero, isStale);
     }
     model.end(op);
-    if (!isRead && op.isDirect) this.#doubtCached(op);
   }
 
   /** The same for bios that were filled by hand. */
   readonly settled = (op: PathOp, moved: number): void => {
-    for (const span of op.targets) this.#settle(op, span, moved, false);
+    for (const span of op.targets) this.#settle(op, span, moved, false, false);
     this.#world.model.end(op);
   };
 
@@ -166,21 +166,52 @@ export class TransferSteps {
     });
   }
 
-  /** A page of the cache that could not be dropped, or came back meanwhile, may be stale now. */
-  #doubtCached(op: PathOp): void {
-    const { model } = this.#world;
-    for (const { object, at, bytes } of op.targets) {
-      const meets = model.inFlight.some((other) => {
-        return [...other.targets, ...other.sources].some((span) => {
-          return span.object === object && span.at < at + bytes && at < span.at + span.bytes;
-        });
-      });
-      if (meets || op.isTargetRaced) object.doubt(at, bytes, Certainty.LOOSE);
+  /** A page of the cache that others use cannot be dropped, or came back: it may be stale now. */
+  #meetsOthers(op: PathOp): boolean {
+    return this.#world.model.inFlight.some((other) => {
+      if (other === op) return false;
+      return spansMeet(op.targets, other.targets) || spansMeet(op.targets, other.sources);
+    });
+  }
+
+  /** What `op` left may be what was there, what it brought, or both in one place and another. */
+  #leaveOpen(op: PathOp, { object, at, bytes, from }: Span, before: Uint8Array): void {
+    const end = from + bytes;
+    const sources = op.sources.filter((one) => one.from < end && from < one.from + one.bytes);
+    const isVague = (one: Span): boolean => {
+      const start = Math.max(one.from, from);
+      const stop = Math.min(one.from + one.bytes, end);
+      return !one.object.isExact(one.at + start - one.from, stop - start);
+    };
+    if (op.isWild || sources.some(isVague)) {
+      object.doubt(at, bytes, Certainty.LOOSE);
+      return;
+    }
+    object.mayBe(at, before);
+    for (const { object: source, at: start, bytes: length, from: first } of sources) {
+      this.#mayBring(object, at, from, end, first, source.bytes.slice(start, start + length));
+    }
+    for (const known of op.alternatives) {
+      this.#mayBring(object, at, from, end, known.from, known.bytes);
     }
   }
 
+  /** Bytes [from, end) of an operation go to `at`; from `first` on it may have had `bytes`. */
+  #mayBring(
+    object: ModelObject,
+    at: number,
+    from: number,
+    end: number,
+    first: number,
+    bytes: Uint8Array,
+  ): void {
+    const start = Math.max(first, from);
+    const stop = Math.min(first + bytes.length, end);
+    if (start < stop) object.mayBe(at + start - from, bytes.subarray(start - first, stop - first));
+  }
+
   /** The part of a span that was moved for sure, and the part that may have been. */
-  #settle(op: PathOp, span: Span, moved: number, mayBeZero: boolean): void {
+  #settle(op: PathOp, span: Span, moved: number, mayBeZero: boolean, isStale: boolean): void {
     for (let done = 0; done < span.bytes; ) {
       const at = span.at + done;
       const from = span.from + done;
@@ -196,13 +227,13 @@ export class TransferSteps {
         span.object.doubt(at, step, Certainty.LOOSE);
         continue;
       }
+      const isOpen = !isCertain && !op.isDisturbed && op.isTargetRaced;
+      const before = isOpen || isStale ? span.object.bytes.slice(at, at + step) : null;
       this.#world.model.settle(op, part, isCertain, mayBeZero, this.#u8, this.#at);
       const isExact = isCertain && !op.isTargetRaced && !op.isDisturbed && !op.isWild;
       if (isExact) this.#world.model.trust(span.object, at, step, op.startNs);
       this.#doubtTail(span.object, at, step);
-      if (!isCertain && !op.isDisturbed && op.isTargetRaced) {
-        span.object.doubt(at, step, Certainty.LOOSE);
-      }
+      if (before !== null) this.#leaveOpen(op, part, before);
     }
   }
 
