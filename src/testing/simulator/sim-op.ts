@@ -67,23 +67,23 @@ export class SimOp {
 
   /**
    * What is wrong with the memory, or null. A read leaves `arrived` at the start of its pieces; all
-   * other bytes of the areas stay. `mayScribble`: a failed read leaves its pieces undefined.
+   * other bytes of the areas stay. `mayScribble`: a failed read leaves its pieces undefined. Asked
+   * once, at the end: what was there before becomes what should be there now.
    */
   memoryFault(arrived: Uint8Array | null, mayScribble: boolean): string | null {
-    const expected = this.#before.map((bytes) => new Uint8Array(bytes));
-    const actual = this.areas.map(({ bytes }) => new Uint8Array(bytes));
-    let at = 0;
-    for (const { area, at: from, len } of this.pieces) {
-      const index = this.areas.indexOf(area);
-      const want = expected[index] as Uint8Array;
-      const have = actual[index] as Uint8Array;
-      const count = Math.min(len, Math.max((arrived?.length ?? 0) - at, 0));
-      if (arrived !== null) want.set(arrived.subarray(at, at + count), from);
-      if (mayScribble) want.set(have.subarray(from, from + len), from);
-      at += len;
+    const expected = this.#before;
+    if (arrived !== null || mayScribble) {
+      let at = 0;
+      for (const { area, at: from, len } of this.pieces) {
+        const want = expected[this.areas.indexOf(area)] as Uint8Array;
+        const count = Math.min(len, Math.max((arrived?.length ?? 0) - at, 0));
+        if (arrived !== null) want.set(arrived.subarray(at, at + count), from);
+        if (mayScribble) want.set(area.bytes.subarray(from, from + len), from);
+        at += len;
+      }
     }
-    for (const [index, want] of expected.entries()) {
-      const wrong = firstDifference(actual[index] as Uint8Array, want);
+    for (const [index, { bytes }] of this.areas.entries()) {
+      const wrong = firstDifference(bytes, expected[index] as Uint8Array);
       if (wrong >= 0) return `byte ${wrong} of area ${index} of ${expected.length} is wrong`;
     }
     return null;

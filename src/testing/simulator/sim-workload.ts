@@ -44,6 +44,7 @@ export class SimWorkload {
   readonly #random: SeededRandom;
   readonly #seed: number;
   readonly #model: Uint8Array;
+  #zero = new Uint8Array(0);
   readonly #active = new Set<SimOp>();
   #started = 0;
   #plugs = 0;
@@ -291,8 +292,8 @@ export class SimWorkload {
     const { medium } = this.#world.engine;
     const end = Math.min(sim.end, this.#model.length);
     const actual = medium.peek(sim.start, Math.max(end - sim.start, 0));
-    const isWhole = status === 0 && sim.op === BioOp.WRITE && actual.length === sim.data.length;
-    if (isWhole && firstDifference(actual, sim.data) < 0) {
+    const whole = sim.op === BioOp.WRITE ? sim.data : this.#zeros(actual.length);
+    if (status === 0 && firstDifference(actual, whole) < 0) {
       this.#model.set(actual, sim.start);
       return;
     }
@@ -302,6 +303,11 @@ export class SimWorkload {
       if (actual[i] !== fresh && !isOld) this.#fault(`byte ${i} on the medium is wrong`, sim);
       this.#model[sim.start + i] = actual[i] as number;
     }
+  }
+
+  #zeros(bytes: number): Uint8Array {
+    if (bytes > this.#zero.length) this.#zero = new Uint8Array(bytes);
+    return this.#zero.subarray(0, bytes);
   }
 
   /** Lets time pass: something may come free. A submitter that sleeps gives its plug up. */
