@@ -46,6 +46,14 @@ const CASES: readonly Case[] = [
   { name: 'direct-read-4k-d1', ...SMALL, depth: 1, direct: true, target: 0.95 },
   { name: 'cached-write-4k-d32', ...SMALL, write: true, depth: 32, direct: false, target: 1 },
   { name: 'direct-write-4k-d32', ...SMALL, write: true, depth: 32, direct: true, target: 1 },
+  {
+    name: 'direct-read-128k-d8',
+    blockBytes: 128 * 1024,
+    depth: 8,
+    direct: true,
+    write: false,
+    target: 0.95,
+  },
   { name: 'direct-read-1m-d8', ...LARGE, write: false },
   { name: 'direct-write-1m-d8', ...LARGE, write: true },
 ];
