@@ -136,7 +136,7 @@ export const CANARIES: readonly Canary[] = [
     file: 'memory/user/fork.ts',
     find: 'const mustCopy = parent.hasPinned && region.pins[head] > 0;',
     replace: 'const mustCopy = false;',
-    seedsMax: 200,
+    seedsMax: 300,
     world: 'path',
   },
   {

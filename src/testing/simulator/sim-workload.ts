@@ -2,14 +2,15 @@ import { AssertionError, assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
 import { PAGE_BYTES, SECTOR_BYTES } from '../../base/units.ts';
 import type { Bio } from '../../bio/bio.ts';
-import { addSegment, releasePages } from '../../bio/bio-add.ts';
+import { releasePages } from '../../bio/bio-add.ts';
 import { BIO_OP_NAMES, BioFlag, BioOp, opHasData } from '../../bio/bio-op.ts';
 import { BVECS_PER_BIO_MAX } from '../../bvec/bvec-table.ts';
 import type { BlockDevice } from '../../device/block-device.ts';
 import type { Transfer } from '../../device/transfer.ts';
 import { IovIter, IterDirection } from '../../iter/iov-iter.ts';
 import { Iovec } from '../../iter/iovec.ts';
-import { getPages, HoldKind, pinPages } from '../../memory/holds.ts';
+import { HoldKind } from '../../memory/holds.ts';
+import { holdPiece } from './hold-piece.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type AreaPiece, piecesBytes, type SimMemory } from './sim-memory.ts';
 import { firstDifference, SimOp } from './sim-op.ts';
@@ -109,7 +110,6 @@ export class SimWorkload {
     const whole = Math.max(block, align);
     // Without gaps: a gap would cut the bio before its segments or its size do.
     const unit = isRagged ? fine : Math.max(whole, isEdge ? limits.virt_boundary_mask + 1 : 1);
-    const totalUnit = whole;
     let count: number = random.chance(0.05) ? 40 : random.pick(SMALL_PIECES);
     let pages = random.chance(0.1) ? 32 : 3;
     if (isEdge) {
@@ -122,7 +122,13 @@ export class SimWorkload {
         : Math.ceil(most / pages) * 2;
       count = Math.min(count, 2 * most, EDGE_PIECES_MAX);
     }
-    const pieces = this.#memory.take({ unit, totalUnit, pieces: count, pages, plain: false });
+    const pieces = this.#memory.take({
+      unit,
+      totalUnit: whole,
+      pieces: count,
+      pages,
+      plain: false,
+    });
     const bytes = piecesBytes(pieces);
     const beyond = random.chance(0.04);
     const start = bytes === 0 ? -1 : this.#freeRange(op, bytes, block, beyond);
@@ -131,9 +137,8 @@ export class SimWorkload {
   }
 
   #requestBytesMax(): number {
-    const { max_sectors, chunk_sectors } = this.#device.limits;
-    const sectors = chunk_sectors === 0 ? max_sectors : Math.min(max_sectors, chunk_sectors);
-    return sectors * SECTOR_BYTES;
+    const { max_sectors: most, chunk_sectors: chunk } = this.#device.limits;
+    return SECTOR_BYTES * (chunk === 0 ? most : Math.min(most, chunk));
   }
 
   /** Discard and write zeroes name a range only. */
@@ -392,13 +397,4 @@ export class SimWorkload {
     const way = sim.isTransfer ? 'transfer' : 'bio';
     throw new AssertionError(`sim: ${what} (${way}, ${kind})`);
   }
-}
-
-/** Adds a piece with a hold of each page that it touches, as extraction does. */
-function holdPiece(bio: Bio, page: number, at: number, len: number, hold: HoldKind): void {
-  const first = page + Math.floor(at / 4096);
-  const pages = Math.floor((at + len - 1) / 4096) - Math.floor(at / 4096) + 1;
-  if (hold === HoldKind.PINNED) assert(pinPages(first, pages) === pages, 'sim: pin');
-  if (hold === HoldKind.REFERENCED) assert(getPages(first, pages) === pages, 'sim: reference');
-  assert(addSegment(bio, page, at, len, hold) === len, 'sim: the bio is full');
 }

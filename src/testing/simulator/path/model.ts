@@ -32,8 +32,8 @@ export class Model {
       // Pages that somebody else uses cannot be dropped: they may be stale behind a direct write.
       if (isPastCache(op) && spansMeet(op.targets, other.sources)) op.isTargetRaced = true;
       if (isPastCache(other) && spansMeet(other.targets, op.sources)) other.isTargetRaced = true;
-      if (meetPage(op, other)) op.isTargetRaced = true;
-      if (meetPage(other, op)) other.isTargetRaced = true;
+      meetInPage(op, other);
+      meetInPage(other, op);
       if (!spansMeet(op.targets, other.targets)) continue;
       op.isTargetRaced = true;
       other.isTargetRaced = true;
@@ -75,7 +75,8 @@ export class Model {
         }
       }
       if (touches(op.targets, object, at, bytes)) op.overwritten(object, at, bytes);
-      else if (by === null && isPastCache(op) && meetsPage(op.targets, object, at, bytes)) {
+      if (by === null && isPastCache(op) && meetsPage(op.targets, object, at, bytes)) {
+        op.metPage = true;
         op.isTargetRaced = true;
       }
     }
@@ -265,11 +266,17 @@ function isPastCache({ kind, isDirect, targets }: PathOp): boolean {
 
 /**
  * `op` goes past the cache, and a device brings bytes into a page of the same file by a mapping:
- * the page has old bytes of what `op` writes, and may be written back over it.
+ * the page has old bytes of what `op` writes, and may be written back over it. Or `op` comes last,
+ * with zeros for the rest of a new block, and drops the page.
  */
-function meetPage(op: PathOp, other: PathOp): boolean {
-  if (!isPastCache(op) || other.kind !== OpKind.READ) return false;
-  return op.targets.some(({ object, at, bytes }) => meetsPage(other.targets, object, at, bytes));
+function meetInPage(op: PathOp, other: PathOp): void {
+  if (!isPastCache(op) || other.kind !== OpKind.READ) return;
+  for (const { object, at, bytes } of op.targets) {
+    if (!meetsPage(other.targets, object, at, bytes)) continue;
+    op.metPage = true;
+    op.isTargetRaced = true;
+    other.isTargetRaced = true;
+  }
 }
 
 /** True when one of the spans lies in a page that [at, at + bytes) of the object lies in. */

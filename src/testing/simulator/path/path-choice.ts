@@ -183,6 +183,11 @@ function chooseFork(
 ): void {
   const free = world.freeSlot(random.below(world.processSlots));
   action.at = free < 0 ? random.below(world.processSlots) : free;
+  if (isRace && free >= 0) {
+    // The parent goes on with the memory that a device has: it must stay the parent's.
+    action.addr = Math.max(world.busyAddr(action.who, random.below(64)), 0);
+    action.bytes = random.pick([1, 8, 512]);
+  }
   if (!isRace || free >= 0 || world.processSlots < 2) return;
   action.verb = 'exit';
   action.who = (action.who + 1) % world.processSlots;

@@ -68,6 +68,8 @@ export class PathOp {
   isWild = false;
   /** Another operation wrote to the same targets meanwhile: any order is legal. */
   isTargetRaced = false;
+  /** A direct write, and somebody wrote by a mapping to a page of a file that it writes to. */
+  metPage = false;
   /** Bytes of its targets that the program wrote to meanwhile: either may have come last. */
   readonly overwrites: Overwrite[] = [];
   /** All its pages were pinned when it began: what the program maps there later is not its own. */

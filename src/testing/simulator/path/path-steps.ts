@@ -145,7 +145,9 @@ export class PathSteps {
     if (who < this.#world.processSlots && !this.#world.isAlive(who)) this.#world.spawn(who);
   }
 
-  #fork(made: PathProcess, { at: slot }: PathAction): void {
+  /** With `bytes`: and then the parent stores to `addr`. */
+  #fork(made: PathProcess, action: PathAction): void {
+    const { at: slot } = action;
     const world = this.#world;
     if (slot >= world.processSlots || world.isAlive(slot)) return;
     this.#decideFork(made);
@@ -160,6 +162,10 @@ export class PathSteps {
     for (const op of world.model.inFlight) {
       for (const { object } of op.targets) this.#adoptChild(made.model, child, object);
     }
+    if (action.bytes === 0) return;
+    const store = action.copy();
+    store.verb = 'store';
+    this.#cpu.start(made, store);
   }
 
   #decideFork({ process }: PathProcess): void {

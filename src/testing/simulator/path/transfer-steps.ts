@@ -117,6 +117,7 @@ export class TransferSteps {
     const isStale = !isRead && op.isDirect && (op.isTargetRaced || this.#meetsOthers(op));
     for (const span of op.targets) {
       this.#settle(op, span, moved, mayBeZero, isStale);
+      if (op.metPage) doubtEdges(span);
     }
     model.end(op);
   }
@@ -314,6 +315,15 @@ export class TransferSteps {
       return true;
     });
   }
+}
+
+/** What lies beside the span in its first and its last page. */
+function doubtEdges({ object, at, bytes }: Span): void {
+  const first = at - (at % PAGE_BYTES);
+  const end = at + bytes;
+  const stop = Math.ceil(end / PAGE_BYTES) * PAGE_BYTES;
+  object.doubt(first, at - first, Certainty.LOOSE);
+  object.doubt(end, stop - end, Certainty.LOOSE);
 }
 
 /** One range, or up to three with gaps between them. */
