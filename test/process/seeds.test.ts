@@ -17,8 +17,8 @@ for (const name of readdirSync(FOLDER).filter((file) => file.endsWith('.txt'))) 
   });
 }
 
-const SEEDS = 240;
-const STEPS = 250;
+const SEEDS = 400;
+const STEPS = 500;
 
 test('worlds of the whole path run without a wrong byte, a lost pin or a stuck call', async () => {
   const counts = new Map<string, number>();
