@@ -1,6 +1,5 @@
 import { BlockError } from '../base/block-error.ts';
 import { PAGE_BYTES, roundUp } from '../base/units.ts';
-import { BioOp } from '../bio/bio-op.ts';
 import { generate } from '../integrity/generate.ts';
 import { PiWalk } from '../integrity/pi-walk.ts';
 import type { PiFault } from '../integrity/verify.ts';
@@ -84,18 +83,9 @@ export class DataPages {
   }
 
   /** False: it cannot be read. */
-  async #read(first: number, count: number): Promise<boolean> {
+  #read(first: number, count: number): Promise<boolean> {
     const { intervalBytes } = this.#tuples.layout;
-    const { rows } = this.#calls;
-    rows.clear();
-    rows.add(this.#data.page, 0, count * intervalBytes);
-    try {
-      await this.#calls.run(BioOp.READ, first * intervalBytes);
-      return true;
-    } catch (error) {
-      if (error instanceof BlockError) return false;
-      throw error;
-    }
+    return this.#calls.canRead(first * intervalBytes, this.#data.page, count * intervalBytes);
   }
 
   async #checkOneByOne(first: number, count: number, onFault: BlockFault): Promise<void> {

@@ -194,18 +194,9 @@ export class Recovery {
     }
   }
 
-  async #read(first: number, count: number): Promise<boolean> {
+  #read(first: number, count: number): Promise<boolean> {
     const { intervalBytes } = this.#tuples.layout;
-    const { rows } = this.#calls;
-    rows.clear();
-    rows.add(this.#data.page, 0, count * intervalBytes);
-    try {
-      await this.#calls.run(BioOp.READ, first * intervalBytes);
-      return true;
-    } catch (error) {
-      if (error instanceof BlockError) return false;
-      throw error;
-    }
+    return this.#calls.canRead(first * intervalBytes, this.#data.page, count * intervalBytes);
   }
 
   /** A block that does not fit its newest tuple. `dataAt`: its bytes in the buffer. */

@@ -116,6 +116,19 @@ export class RowCalls {
     await this.run(op, position);
   }
 
+  /** Reads `bytes` to the start of `page`; false when the device cannot. */
+  async canRead(position: number, page: number, bytes: number): Promise<boolean> {
+    this.rows.clear();
+    this.rows.add(page, 0, bytes);
+    try {
+      await this.run(BioOp.READ, position);
+      return true;
+    } catch (error) {
+      if (error instanceof BlockError) return false;
+      throw error;
+    }
+  }
+
   async flush(): Promise<void> {
     this.rows.clear();
     await this.run(BioOp.FLUSH, 0);

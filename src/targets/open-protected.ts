@@ -128,7 +128,7 @@ async function openStore(
     const reason =
       `it is not protected: there are no tuples in '${path}'; ` +
       `biovec protect ${target.data.path} makes them`;
-    throw new BlockError('ENOENT', { reason, device: target.text, cause });
+    throw new BlockError('ENOENT', { reason, syscall: 'open', device: target.text, cause });
   }
 }
 

@@ -107,7 +107,9 @@ function piecesOf(flags: CopyFlags, source: Target, destination: Target): Pieces
 function requireSense(flags: CopyFlags, pieces: Pieces, destination: Target): void {
   const { requestBytes, requests } = pieces;
   if (requestBytes < PAGE_BYTES || requestBytes % PAGE_BYTES !== 0) {
-    throw new UsageError(`--request-size is ${requestBytes}; it must be a multiple of 4096`);
+    throw new UsageError(
+      `--request-size is ${requestBytes}; it must be a multiple of 4096, and not 0`,
+    );
   }
   if (requestBytes * requests > BUFFER_BYTES_MAX) {
     const size = formatSize(requestBytes);
