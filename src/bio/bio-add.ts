@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
+import { PAGE_BYTES, PAGE_SHIFT, pagesSpanned } from '../base/units.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import { rowJoins } from '../iter/row-join.ts';
 import { dirtyRange, HoldKind, releaseHold } from '../memory/holds.ts';
@@ -92,7 +92,7 @@ export function trimRows(table: BvecTable, first: number, rows: number, bytes: n
 
 function shortenRow(table: BvecTable, row: number, keep: number): void {
   const offset = table.offset[row] as number;
-  const first = Math.floor(offset / PAGE_BYTES);
+  const first = offset >>> PAGE_SHIFT;
   const had = pagesSpanned(offset, table.len[row] as number);
   const has = pagesSpanned(offset, keep);
   const page = (table.page[row] as number) + first + has;
@@ -130,7 +130,7 @@ export function releaseRows(
     const page = table.page[row] as number;
     if (hold === HoldKind.PINNED || hold === HoldKind.REFERENCED) {
       if (dirty > 0) dirtyRange(page, offset, dirty < len ? dirty : len);
-      releaseHold(hold, page + Math.floor(offset / PAGE_BYTES), pagesSpanned(offset, len));
+      releaseHold(hold, page + (offset >>> PAGE_SHIFT), pagesSpanned(offset, len));
     }
     dirty -= len;
   }

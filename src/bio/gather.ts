@@ -1,9 +1,11 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
+import { offsetIn } from '../base/units.ts';
 import { type IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
 import { EXTRACT_ALL, type ExtractOptions, extract } from '../iter/iter-extract.ts';
+import { pagesUnder } from '../iter/row-join.ts';
 import type { Profile } from '../limits/profile.ts';
-import { HoldKind } from '../memory/holds.ts';
+import { HoldKind, pinPages, unpinPages } from '../memory/holds.ts';
 import { BIO_BYTES_MAX, type Bio, BioState } from './bio.ts';
 import { adoptRows, trimBio } from './bio-add.ts';
 import { BioFlag, BioOp } from './bio-op.ts';
@@ -24,6 +26,7 @@ export function gatherBio(bio: Bio, iter: IovIter, blockBytes: number, profile: 
     'gather: the iterator points the other way',
   );
   if (iter.kind === IterKind.BVEC) return borrowRows(bio, iter);
+  if (profile.gatherUnit === 'vecs' && gatherRange(bio, iter, blockBytes)) return 0;
   let result = 0;
   while (iter.count > 0 && bio.vcnt < bio.maxVecs && bio.size < BIO_BYTES_MAX) {
     result = gatherStep(bio, iter, profile);
@@ -36,6 +39,29 @@ export function gatherBio(bio: Bio, iter: IovIter, blockBytes: number, profile: 
   if (!profile.trimEachGather) trimTo(bio, iter, blockBytes, bio.size);
   if (bio.size > 0) return 0;
   return result < 0 ? result : -Errno.EFAULT;
+}
+
+/**
+ * Most memory is one range of an arena in whole blocks: one row, in a third of the time. False:
+ * nothing has changed, and the walk finds out why.
+ */
+function gatherRange(bio: Bio, iter: IovIter, blockBytes: number): boolean {
+  const { count } = iter;
+  if (iter.kind !== IterKind.BYTES || iter.nrSegs !== 1 || bio.maxVecs === 0) return false;
+  if (count === 0 || offsetIn(count, blockBytes) !== 0) return false;
+  if (iter.piece(iter.access, count) !== count || iter.view !== null) return false;
+  const { page, pageOffset } = iter;
+  const pages = pagesUnder(pageOffset, count);
+  const pinned = pinPages(page, pages);
+  if (pinned < pages) {
+    if (pinned > 0) unpinPages(page, pinned);
+    return false;
+  }
+  bio.table.set(bio.first, page, pageOffset, count, HoldKind.PINNED);
+  bio.vcnt = 1;
+  bio.size = count;
+  iter.advance(count);
+  return true;
 }
 
 /** One extraction into the free rows of the bio. Bytes, or a negative errno. */
@@ -66,7 +92,7 @@ function optionsOf(profile: Profile, room: number): ExtractOptions {
 
 /** Cuts the bio to whole blocks. Bytes that stay of the last `gathered`. */
 function trimTo(bio: Bio, iter: IovIter, blockBytes: number, gathered: number): number {
-  const over = gathered % blockBytes;
+  const over = offsetIn(gathered, blockBytes);
   if (over > 0) {
     iter.revert(over);
     trimBio(bio, over);

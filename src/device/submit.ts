@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { ProbePoint } from '../base/probe.ts';
-import { roundDown, roundUp } from '../base/units.ts';
+import { offsetIn, roundDown, roundUp } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioFlag, BioOp, opHasData } from '../bio/bio-op.ts';
 import { type IovIter, IterKind } from '../iter/iov-iter.ts';
@@ -162,7 +162,7 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   const block = device.context.blockBytes;
   const at = transfer.position + transfer.sent;
   const left = transfer.bytes - transfer.sent;
-  const skip = at % block;
+  const skip = offsetIn(at, block);
   const isPart = skip !== 0 || left < block;
   const piece = device.takePiece();
   piece.phase = PiecePhase.TRANSFER;
@@ -171,7 +171,7 @@ function sendBio(device: BlockDevice, transfer: Transfer): boolean {
   piece.userAt = transfer.sent;
   piece.isPart = isPart;
   piece.isCopied = isPart || mapping.middleReason !== MapReason.FITS;
-  const whole = left - (left % block);
+  const whole = left - offsetIn(left, block);
   piece.userBytes = isPart
     ? Math.min(block - skip, left)
     : mapping.pieceBytesMax(at, whole, piece.isCopied);

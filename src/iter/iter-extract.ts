@@ -130,11 +130,10 @@ function cut(
   pagesMax: number,
   inFolio: boolean,
 ): number {
-  let room = pagesMax * PAGE_BYTES - offset;
-  if (inFolio) {
-    const end = folioHead(page) + folioPages(page);
-    room = Math.min(room, (end - page) * PAGE_BYTES - offset);
-  }
+  let pages = pagesUnder(offset, bytes);
+  if (pages > pagesMax) pages = pagesMax;
+  if (inFolio) pages = Math.min(pages, folioHead(page) + folioPages(page) - page);
+  const room = pages * PAGE_BYTES - offset;
   return bytes < room ? bytes : room;
 }
 

@@ -1,5 +1,5 @@
 import { Errno } from '../base/errno.ts';
-import { PAGE_BYTES } from '../base/units.ts';
+import { offsetIn, PAGE_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { maxIoBytes, SplitCause, SplitPoint, splitReadWrite } from '../bio/split-point.ts';
 import type { IovIter } from '../iter/iov-iter.ts';
@@ -27,8 +27,8 @@ export function decide(
 ): MapReason {
   if (hasOutside(iter)) return MapReason.DETACHABLE;
   if (policy === 'always') return MapReason.ASKED;
-  if (position % blockBytes !== 0) return MapReason.OFFSET;
-  if (iter.count % blockBytes !== 0) return MapReason.LENGTH;
+  if (offsetIn(position, blockBytes) !== 0) return MapReason.OFFSET;
+  if (offsetIn(iter.count, blockBytes) !== 0) return MapReason.LENGTH;
   if (!isAligned(iter, limits.dma_alignment, limits.dma_alignment)) return MapReason.ADDRESS;
   return MapReason.FITS;
 }
@@ -70,7 +70,7 @@ export function decideBuilt(bio: Bio, limits: Limits): MapReason {
 function isOnePage(bio: Bio): boolean {
   if (bio.vcnt !== 1) return false;
   const { offset, len } = bio.table;
-  return (offset[bio.first] % PAGE_BYTES) + len[bio.first] <= PAGE_BYTES;
+  return offsetIn(offset[bio.first], PAGE_BYTES) + len[bio.first] <= PAGE_BYTES;
 }
 
 function reasonOf(cause: SplitCause): MapReason {

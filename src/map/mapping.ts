@@ -53,7 +53,6 @@ export class Mapping {
   /** Pages of the program that this mapping pins now, by any of its bios. */
   pagesHeld = 0;
   pieces = 0;
-  readonly #origin = new IovIter();
   readonly #scratch = new IovIter();
   #context: MapContext | null = null;
   #policy: CopyPolicy = 'auto';
@@ -75,7 +74,6 @@ export class Mapping {
     this.#policy = policy;
     this.op = op;
     this.iter.assign(data.iter);
-    this.#origin.assign(data.iter);
     this.position = position;
     this.bytes = data.iter.count;
     this.status = 0;
@@ -318,16 +316,16 @@ export class Mapping {
     if (pins !== null && rows > 0) {
       cursor.initBvec(this.direction, pins, 0, rows, 0, userBytes);
     } else {
-      cursor.assign(this.#origin);
-      cursor.advance(piece.userAt);
+      cursor.assign(this.iter);
+      cursor.revert(this.bytes - this.iter.count - piece.userAt);
     }
   }
 
   /** Memory of the program went away between the call and the copy. */
   #faulted(): void {
     if (this.status === 0) this.status = -Errno.EFAULT;
-    if (this.#origin.kind !== IterKind.BYTES || this.detachedSegment >= 0) return;
-    this.detachedSegment = detachedRow(this.#origin.iovec);
+    if (this.iter.kind !== IterKind.BYTES || this.detachedSegment >= 0) return;
+    this.detachedSegment = detachedRow(this.iter.iovec);
     if (this.detachedSegment >= 0) (this.#context as MapContext).counters.detached++;
   }
 
@@ -339,8 +337,7 @@ export class Mapping {
     this.#context = null;
     if (this.meta !== null) this.meta.finish();
     this.iter.clear();
-    this.#origin.clear();
-    this.#scratch.clear();
+    if (this.#scratch.kind !== IterKind.DISCARD) this.#scratch.clear();
     if (this.status !== 0) return this.status;
     return Math.min(Math.max(this.shortAt - this.position, 0), this.bytes);
   }
@@ -363,6 +360,7 @@ export class Mapping {
   /** The program has no memory behind the first `bytes` of the transfer: it is no longer. */
   endAt(bytes: number): void {
     this.bytes = bytes;
+    this.iter.truncate(0);
   }
 
   get direction(): IterDirection {

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
-import { PAGE_BYTES } from '../base/units.ts';
+import { PAGE_SHIFT, pagesSpanned } from '../base/units.ts';
 import { FrameFlag, frameOf, REGION_SHIFT, type Region, regionOf } from './region.unsafe.ts';
 
 // References and pins are different counts (a Linux folio of order 0 adds 1024 to one count
@@ -284,9 +284,8 @@ export function folioPages(page: number): number {
  */
 export function dirtyRange(page: number, offset: number, bytes: number): void {
   const region = regionOf(page);
-  const first = frameOf(page) + Math.floor(offset / PAGE_BYTES);
-  const end = frameOf(page) + Math.ceil((offset + bytes) / PAGE_BYTES);
-  let frame = first;
+  let frame = frameOf(page) + (offset >>> PAGE_SHIFT);
+  const end = frame + pagesSpanned(offset, bytes);
   while (frame < end) {
     const head = headOf(region, frame);
     dirtyHead(region, head);
