@@ -105,24 +105,28 @@ function shortenRow(table: BvecTable, row: number, keep: number): void {
  * folios, because after the release they may be gone. Called by the submitter only.
  * Linux: bio_release_pages().
  */
-export function releasePages(bio: Bio, dirty: boolean): void {
-  if ((bio.flags & BioFlag.CLONED) !== 0) return;
-  releaseRows(bio.table, bio.first, bio.vcnt, dirty ? Number.POSITIVE_INFINITY : 0);
+export function releasePages(bio: Bio, dirty: boolean): number {
+  if ((bio.flags & BioFlag.CLONED) !== 0) return 0;
+  const dirtyBytes = dirty ? Number.POSITIVE_INFINITY : 0;
+  const pages = releaseRows(bio.table, bio.first, bio.vcnt, dirtyBytes);
   bio.vcnt = 0;
+  return pages;
 }
 
 /**
  * Unpins PINNED rows and puts REFERENCED ones. BORROWED and OWNED rows are somebody's who knows
  * when they end, and whether their contents count as changed: a cache that reads its own page does
  * not dirty it. The folios under the first `dirtyBytes` of the others are marked dirty before.
+ * The pages that were let go.
  */
 export function releaseRows(
   table: BvecTable,
   first: number,
   rows: number,
   dirtyBytes: number,
-): void {
+): number {
   let dirty = dirtyBytes;
+  let released = 0;
   for (let row = first; row < first + rows; row++) {
     const hold = table.hold[row] as HoldKind;
     const offset = table.offset[row] as number;
@@ -130,8 +134,11 @@ export function releaseRows(
     const page = table.page[row] as number;
     if (hold === HoldKind.PINNED || hold === HoldKind.REFERENCED) {
       if (dirty > 0) dirtyRange(page, offset, dirty < len ? dirty : len);
-      releaseHold(hold, page + (offset >>> PAGE_SHIFT), pagesSpanned(offset, len));
+      const pages = pagesSpanned(offset, len);
+      releaseHold(hold, page + (offset >>> PAGE_SHIFT), pages);
+      released += pages;
     }
     dirty -= len;
   }
+  return released;
 }

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
+import { Fifo } from '../base/fifo.ts';
 import type { Probe } from '../base/probe.ts';
 import type { Bio } from '../bio/bio.ts';
 import type { BioOp } from '../bio/bio-op.ts';
@@ -90,7 +91,7 @@ export class BlockDevice implements HoldSource {
   /** Transfers that wait for a page with nothing in flight: they give their range back. */
   readonly leaving: Transfer[] = [];
   /** Transfers whose last bio is gone: the loop ends them. */
-  readonly ended: Transfer[] = [];
+  readonly ended = new Fifo<Transfer>();
   readonly reaped: Uint32Array;
   transfersActive = 0;
   /** The engine will call when it has something. */

@@ -40,7 +40,7 @@ export function drain(device: BlockDevice, max: number): number {
     if (device.waiting.length > 0) resumeWaiting(device);
     if (device.woken.length > 0) resumeWoken(device);
     for (let i = 0; i < ENDS_PER_TURN && device.ended.length > 0; i++) {
-      endTransfer(device, device.ended.shift() as Transfer);
+      endTransfer(device, device.ended.shift());
     }
   } finally {
     device.isDraining = false;

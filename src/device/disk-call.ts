@@ -3,7 +3,7 @@ import { Iovec } from '../iter/iovec.ts';
 import type { MetadataWish } from '../map/metadata/meta-mapping.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
 import type { TransferOptions } from './block-device.ts';
-import type { IoOptions } from './io-arguments.ts';
+import { IoCall } from './io-arguments.ts';
 import type { Transfer } from './transfer.ts';
 
 /** What the caller gets for `bytes` and the memory that it gave. */
@@ -25,15 +25,17 @@ export class DiskCall implements TransferOptions {
   /** The system call, as errors name it. */
   syscall = '';
   signal: AbortSignal | undefined = undefined;
-  memory: unknown = null;
   /** Bytes that were asked for. */
   bytes = 0;
+  /** Byte of the device. */
+  position = 0;
   /** Where the disk's own position is to go on, or -1 for a call that brought its own. */
   start = -1;
   result: CallResult | null = null;
   resolve: ((value: unknown) => void) | null = null;
   reject: ((error: unknown) => void) | null = null;
   abort: (() => void) | null = null;
+  readonly given = new IoCall();
   readonly iter = new IovIter();
   readonly #one = new Iovec(1);
   /** The same function for every transfer of this call. */
@@ -49,19 +51,17 @@ export class DiskCall implements TransferOptions {
     this.reject = reject;
   };
 
-  /** Bytes of all views, or a negative errno. */
-  load(direction: IterDirection, views: readonly Uint8Array[]): number {
-    const isOne = views.length === 1;
-    const iovec = isOne ? this.#one : new Iovec(Math.max(views.length, 1));
-    const bytes = isOne ? iovec.importView(views[0]) : iovec.importViews(views);
-    if (bytes >= 0) this.iter.initBytes(direction, iovec);
-    return bytes;
-  }
-
-  options(options: IoOptions): void {
+  /** Takes over what was given. Bytes of its memory, or a negative errno. */
+  load(direction: IterDirection): number {
+    const { view, views, options } = this.given;
     this.copy = options.copy;
     this.fua = options.fua;
     this.signal = options.signal;
+    const isOne = view !== null;
+    const iovec = isOne ? this.#one : new Iovec(Math.max(views.length, 1));
+    const bytes = isOne ? iovec.importView(view) : iovec.importViews(views);
+    if (bytes >= 0) this.iter.initBytes(direction, iovec);
+    return bytes;
   }
 
   /** Lets go of what belongs to the caller. */
@@ -72,7 +72,7 @@ export class DiskCall implements TransferOptions {
     this.fua = undefined;
     this.signal = undefined;
     this.metadata = undefined;
-    this.memory = null;
+    this.given.clear();
     this.result = null;
     this.resolve = null;
     this.reject = null;

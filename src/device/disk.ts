@@ -9,7 +9,6 @@ import { DiskStat } from './disk-stat.ts';
 import { type DiskStats, statsOf } from './disk-stats.ts';
 import {
   type CallPlace,
-  type IoCall,
   type IoOptions,
   type Position,
   positionOf,
@@ -89,12 +88,14 @@ export class Disk {
     position?: Position,
   ): Promise<ReadResult<Memory>> {
     const place = this.#readPlace;
+    const call = this.#takeCall();
     try {
-      const call = readCall<Memory>(buffer, offsetOrOptions, length, position, place);
-      return this.#transfer(BioOp.READ, call, place, READ_RESULT);
+      readCall(call.given, buffer, offsetOrOptions, length, position, place);
+      this.#load(BioOp.READ, call, place);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#refuse(call, error);
     }
+    return this.#transfer(BioOp.READ, call, place, READ_RESULT);
   }
 
   readv<Memories extends readonly ArrayBufferView[]>(
@@ -103,12 +104,14 @@ export class Disk {
     options?: IoOptions,
   ): Promise<ReadvResult<Memories>> {
     const place = this.#place('readv');
+    const call = this.#takeCall();
     try {
-      const call = vectorCall(buffers, position, options, place);
-      return this.#transfer(BioOp.READ, call, place, READV_RESULT);
+      vectorCall(call.given, buffers, position, options, place);
+      this.#load(BioOp.READ, call, place);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#refuse(call, error);
     }
+    return this.#transfer(BioOp.READ, call, place, READV_RESULT);
   }
 
   /**
@@ -122,12 +125,14 @@ export class Disk {
     position?: Position,
   ): Promise<WriteResult<Memory>> {
     const place = this.#writePlace;
+    const call = this.#takeCall();
     try {
-      const call = writeCall(buffer, offsetOrOptions, lengthOrEncoding, position, place);
-      return this.#transfer(BioOp.WRITE, call, place, WRITE_RESULT);
+      writeCall(call.given, buffer, offsetOrOptions, lengthOrEncoding, position, place);
+      this.#load(BioOp.WRITE, call, place);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#refuse(call, error);
     }
+    return this.#transfer(BioOp.WRITE, call, place, WRITE_RESULT);
   }
 
   writev<Memories extends readonly ArrayBufferView[]>(
@@ -136,12 +141,14 @@ export class Disk {
     options?: IoOptions,
   ): Promise<WritevResult<Memories>> {
     const place = this.#place('writev');
+    const call = this.#takeCall();
     try {
-      const call = vectorCall(buffers, position, options, place);
-      return this.#transfer(BioOp.WRITE, call, place, WRITEV_RESULT);
+      vectorCall(call.given, buffers, position, options, place);
+      this.#load(BioOp.WRITE, call, place);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#refuse(call, error);
     }
+    return this.#transfer(BioOp.WRITE, call, place, WRITEV_RESULT);
   }
 
   /** Everything written before is on the medium. */
@@ -215,45 +222,51 @@ export class Disk {
     return this.close();
   }
 
-  /** Throws, or gives the promise of what `result` makes of the bytes. */
+  /** Makes memory and range of what was given. Throws BlockError; then nothing has begun. */
+  #load(op: BioOp, call: DiskCall, place: CallPlace): void {
+    const { options } = call.given;
+    const own = positionOf(options, place);
+    const position = own ?? this.#position;
+    const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
+    const bytes = call.load(direction);
+    this.#check(place.syscall, position, bytes);
+    if (hasMetadata(options)) {
+      const range = { direction, position, bytes };
+      call.metadata = metadataWish(options, range, this.device, place);
+    }
+    call.bytes = this.#room(op, place.syscall, position, bytes);
+    call.iter.truncate(call.bytes);
+    call.position = position;
+    if (own === null) {
+      // The bytes are taken at once, so that the next call gets those behind them.
+      call.start = position;
+      this.#position = position + call.bytes;
+    }
+  }
+
+  #refuse(call: DiskCall, error: unknown): Promise<never> {
+    this.#giveCall(call);
+    return Promise.reject(error);
+  }
+
+  /** The promise of what `result` makes of the bytes. */
   #transfer<Result>(
     op: BioOp,
-    given: IoCall<unknown>,
+    call: DiskCall,
     place: CallPlace,
     result: CallResult,
   ): Promise<Result> {
-    const { options, views, memory } = given;
-    const own = positionOf(options, place);
-    const position = own ?? this.#position;
-    const call = this.#takeCall();
-    try {
-      const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
-      const bytes = call.load(direction, views);
-      this.#check(place.syscall, position, bytes);
-      if (hasMetadata(options)) {
-        const range = { direction, position, bytes };
-        call.metadata = metadataWish(options, range, this.device, place);
-      }
-      const room = this.#room(op, place.syscall, position, bytes);
-      if (room === 0) {
-        this.#giveCall(call);
-        return Promise.resolve(result(0, memory) as Result);
-      }
-      call.iter.truncate(room);
-      call.options(options);
-      call.bytes = room;
-      if (own === null) {
-        // The bytes are taken at once, so that the next call gets those behind them.
-        call.start = position;
-        this.#position = position + room;
-      }
-    } catch (error) {
+    if (call.bytes === 0) {
+      const { memory } = call.given;
       this.#giveCall(call);
-      throw error;
+      return Promise.resolve(result(0, memory) as Result);
     }
-    call.memory = memory;
     call.result = result;
-    return this.#run(op, place.syscall, position, call) as Promise<Result>;
+    try {
+      return this.#run(op, place.syscall, call) as Promise<Result>;
+    } catch (error) {
+      return Promise.reject(error); // A bug: nobody knows who has the call, so it is not pooled.
+    }
   }
 
   async #range(op: BioOp, syscall: string, position: number, length: number): Promise<void> {
@@ -268,7 +281,8 @@ export class Disk {
     }
     const call = this.#takeCall();
     call.bytes = length;
-    await this.#run(op, syscall, position, call);
+    call.position = position;
+    await this.#run(op, syscall, call);
   }
 
   /** Bytes of the call that lie on the device: reads and writes are cut at its end. */
@@ -286,8 +300,8 @@ export class Disk {
     throw new BlockError('ENOSPC', { reason, ...where });
   }
 
-  #run(op: BioOp, syscall: string, position: number, call: DiskCall): Promise<unknown> {
-    const { signal } = call;
+  #run(op: BioOp, syscall: string, call: DiskCall): Promise<unknown> {
+    const { signal, position } = call;
     call.syscall = syscall;
     const promise = new Promise(call.settle);
     if (signal?.aborted === true) {
@@ -313,7 +327,7 @@ export class Disk {
     this.#stopAt(call, isAborted || result < 0 ? 0 : result);
     if (isAborted) reject?.(this.#aborted(call.syscall, signal));
     else if (result < 0) reject?.(transferError(transfer, result, call.syscall, call.bytes));
-    else resolve?.(call.result === null ? result : call.result(result, call.memory));
+    else resolve?.(call.result === null ? result : call.result(result, call.given.memory));
     this.#giveCall(call);
   };
 

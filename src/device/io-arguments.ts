@@ -40,11 +40,25 @@ export interface WritevResult<Memories> {
   readonly buffers: Memories;
 }
 
-/** One call, checked. `memory` is what the caller gave and gets back. */
-export interface IoCall<Memory> {
-  readonly memory: Memory;
-  readonly views: readonly Uint8Array[];
-  readonly options: IoOptions;
+const NO_VIEWS: readonly Uint8Array[] = [];
+const NO_OPTIONS: IoOptions = {};
+
+/** What one call was given, checked. Pooled: `readCall` and its like fill it. */
+export class IoCall {
+  /** What the caller gets back. */
+  memory: unknown = null;
+  /** The one array, or null: they are in `views`. */
+  view: Uint8Array | null = null;
+  views = NO_VIEWS;
+  options = NO_OPTIONS;
+
+  /** Lets go of what belongs to the caller. */
+  clear(): void {
+    this.memory = null;
+    this.view = null;
+    this.views = NO_VIEWS;
+    this.options = NO_OPTIONS;
+  }
 }
 
 /** What an error says about the call. */
@@ -61,54 +75,59 @@ const COPY_POLICIES: readonly unknown[] = [undefined, 'auto', 'never', 'always']
 const NodeBuffer = (globalThis as { readonly Buffer?: BufferConstructor }).Buffer;
 
 /** (buffer, offset, length, position), (buffer, options), (options with buffer), (). */
-export function readCall<Memory extends ArrayBufferView>(
-  first: Memory | (IoOptions & { readonly buffer?: Memory }) | null | undefined,
+export function readCall(
+  call: IoCall,
+  first: ArrayBufferView | (IoOptions & { readonly buffer?: ArrayBufferView }) | null | undefined,
   second: number | IoOptions | null | undefined,
   length: number | null | undefined,
   position: Position,
   place: CallPlace,
-): IoCall<Memory> {
+): void {
   if (ArrayBuffer.isView(first)) {
-    const options = optionsOf(second, length, position);
-    return { memory: first, views: viewsOf(first, options, place), options };
+    setOne(call, first, optionsOf(second, length, position), place);
+    return;
   }
-  const options = first ?? {};
+  const options = first ?? NO_OPTIONS;
   if (typeof options !== 'object') fail('read takes a buffer or options', place);
-  const memory = options.buffer ?? (defaultBuffer() as ArrayBufferView as Memory);
-  return { memory, views: viewsOf(memory, options, place), options };
+  setOne(call, first?.buffer ?? defaultBuffer(), options, place);
 }
 
 /** (buffer, offset, length, position), (buffer, options), (string, position, encoding). */
-export function writeCall<Memory extends ArrayBufferView | string>(
-  memory: Memory,
+export function writeCall(
+  call: IoCall,
+  memory: ArrayBufferView | string,
   second: number | bigint | IoOptions | null | undefined,
   third: number | string | null | undefined,
   position: Position,
   place: CallPlace,
-): IoCall<Memory> {
+): void {
   if (typeof memory === 'string') {
     const given = typeof second === 'object' && second !== null ? second : { position: second };
     const { offset, length, ...options } = given;
     if (offset != null || length != null) fail('a string is written whole', place);
-    return { memory, views: [encode(memory, third, place)], options };
+    setOne(call, encode(memory, third, place), options, place);
+    call.memory = memory;
+    return;
   }
   const options = optionsOf(second as number | IoOptions | null, third as number | null, position);
-  return { memory, views: viewsOf(memory, options, place), options };
+  setOne(call, memory, options, place);
 }
 
 /** Any views; at most 1024 of them. */
-export function vectorCall<Memories extends readonly ArrayBufferView[]>(
-  memory: Memories,
+export function vectorCall(
+  call: IoCall,
+  memory: readonly ArrayBufferView[],
   position: Position,
   more: IoOptions | null | undefined,
   place: CallPlace,
-): IoCall<Memories> {
+): void {
   if (!Array.isArray(memory)) fail('the buffers must be an array of buffers', place);
   if (memory.length > IOVEC_ROWS_MAX) {
     fail(`${memory.length} buffers in one call; at most ${IOVEC_ROWS_MAX}`, place);
   }
-  const options = checked({ ...more, position: position ?? more?.position }, place);
-  return { memory, views: memory.map((view) => bytesOf(view, place)), options };
+  call.options = checked({ ...more, position: position ?? more?.position }, place);
+  call.views = memory.map((view) => bytesOf(view, place));
+  call.memory = memory;
 }
 
 /** The byte of the device, or null for the current position. */
@@ -138,8 +157,9 @@ function checked(options: IoOptions, place: CallPlace): IoOptions {
 }
 
 /** The rest of `memory` from `offset`, at most `length`. */
-function viewsOf(memory: ArrayBufferView, options: IoOptions, place: CallPlace): Uint8Array[] {
-  checked(options, place);
+function setOne(call: IoCall, memory: ArrayBufferView, options: IoOptions, place: CallPlace): void {
+  call.options = checked(options, place);
+  call.memory = memory;
   const bytes = bytesOf(memory, place);
   const total = bytes.length;
   const offset = options.offset ?? 0;
@@ -148,8 +168,8 @@ function viewsOf(memory: ArrayBufferView, options: IoOptions, place: CallPlace):
   if (!isInside || length < 0 || offset + length > total) {
     fail(`offset ${offset} and length ${length} leave the buffer of ${total} bytes`, place);
   }
-  if (length === total) return [bytes];
-  return [new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length)];
+  const isWhole = length === total;
+  call.view = isWhole ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length);
 }
 
 function bytesOf(memory: unknown, place: CallPlace): Uint8Array {

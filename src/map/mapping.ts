@@ -280,8 +280,7 @@ export class Mapping {
       return;
     }
     context.counters.bytesMapped += userBytes;
-    this.#held(-heldPagesOf(bio));
-    releasePages(bio, this.op === BioOp.READ && userBytes > 0);
+    this.#held(-releasePages(bio, this.op === BioOp.READ && userBytes > 0));
   }
 
   #copyBack(bio: Bio, piece: Piece, bytes: number): void {
