@@ -147,7 +147,10 @@ export interface RingDoor {
   close(fd: number): void;
   /** null: this door cannot; then the ring waits inside `enter`, a millisecond at most. */
   poll(fd: number, onReadable: () => void): RingPoll | null;
-  /** Runs `fn` once: after the promises of this turn of the loop, before its next events. */
+  /**
+   * Runs `fn` once: behind the reactions of promises that are due already, before the next events
+   * of the loop. It must not throw.
+   */
   soon(fn: () => void): void;
   /**
    * Runs `fn` when the thread ends by itself, by `process.exit` or an exception; not after

