@@ -3,7 +3,7 @@ import { Iovec } from '../iter/iovec.ts';
 import type { MetadataWish } from '../map/metadata/meta-mapping.ts';
 import type { CopyPolicy } from '../map/verdict.ts';
 import type { TransferOptions } from './block-device.ts';
-import { IoCall } from './io-arguments.ts';
+import { IoCall, type IoOptions } from './io-arguments.ts';
 import type { Transfer } from './transfer.ts';
 
 /** What the caller gets for `bytes` and the memory that it gave. */
@@ -33,7 +33,6 @@ export class DiskCall implements TransferOptions {
   start = -1;
   result: CallResult | null = null;
   resolve: ((value: unknown) => void) | null = null;
-  reject: ((error: unknown) => void) | null = null;
   abort: (() => void) | null = null;
   readonly given = new IoCall();
   readonly iter = new IovIter();
@@ -46,14 +45,18 @@ export class DiskCall implements TransferOptions {
   }
 
   /** For `new Promise`: the same function for every use. */
-  readonly settle = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
+  readonly settle = (resolve: (value: unknown) => void): void => {
     this.resolve = resolve;
-    this.reject = reject;
   };
 
+  /** Failures are rare, and to keep a second function for them costs each call. */
+  reject(error: unknown): void {
+    this.resolve?.(Promise.reject(error));
+  }
+
   /** Takes over what was given. Bytes of its memory, or a negative errno. */
-  load(direction: IterDirection): number {
-    const { view, views, options } = this.given;
+  load(direction: IterDirection, options: IoOptions): number {
+    const { view, views } = this.given;
     this.copy = options.copy;
     this.fua = options.fua;
     this.signal = options.signal;
@@ -75,7 +78,6 @@ export class DiskCall implements TransferOptions {
     this.given.clear();
     this.result = null;
     this.resolve = null;
-    this.reject = null;
     this.abort = null;
     this.start = -1;
   }

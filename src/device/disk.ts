@@ -90,8 +90,8 @@ export class Disk {
     const place = this.#readPlace;
     const call = this.#takeCall();
     try {
-      readCall(call.given, buffer, offsetOrOptions, length, position, place);
-      this.#load(BioOp.READ, call, place);
+      const asked = readCall(call.given, buffer, offsetOrOptions, length, position, place);
+      this.#load(BioOp.READ, call, asked, place);
     } catch (error) {
       return this.#refuse(call, error);
     }
@@ -106,8 +106,8 @@ export class Disk {
     const place = this.#place('readv');
     const call = this.#takeCall();
     try {
-      vectorCall(call.given, buffers, position, options, place);
-      this.#load(BioOp.READ, call, place);
+      const asked = vectorCall(call.given, buffers, position, options, place);
+      this.#load(BioOp.READ, call, asked, place);
     } catch (error) {
       return this.#refuse(call, error);
     }
@@ -127,8 +127,15 @@ export class Disk {
     const place = this.#writePlace;
     const call = this.#takeCall();
     try {
-      writeCall(call.given, buffer, offsetOrOptions, lengthOrEncoding, position, place);
-      this.#load(BioOp.WRITE, call, place);
+      const asked = writeCall(
+        call.given,
+        buffer,
+        offsetOrOptions,
+        lengthOrEncoding,
+        position,
+        place,
+      );
+      this.#load(BioOp.WRITE, call, asked, place);
     } catch (error) {
       return this.#refuse(call, error);
     }
@@ -143,8 +150,8 @@ export class Disk {
     const place = this.#place('writev');
     const call = this.#takeCall();
     try {
-      vectorCall(call.given, buffers, position, options, place);
-      this.#load(BioOp.WRITE, call, place);
+      const asked = vectorCall(call.given, buffers, position, options, place);
+      this.#load(BioOp.WRITE, call, asked, place);
     } catch (error) {
       return this.#refuse(call, error);
     }
@@ -223,12 +230,11 @@ export class Disk {
   }
 
   /** Makes memory and range of what was given. Throws BlockError; then nothing has begun. */
-  #load(op: BioOp, call: DiskCall, place: CallPlace): void {
-    const { options } = call.given;
+  #load(op: BioOp, call: DiskCall, options: IoOptions, place: CallPlace): void {
     const own = positionOf(options, place);
     const position = own ?? this.#position;
     const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
-    const bytes = call.load(direction);
+    const bytes = call.load(direction, options);
     this.#check(place.syscall, position, bytes);
     if (hasMetadata(options)) {
       const range = { direction, position, bytes };
@@ -306,7 +312,7 @@ export class Disk {
     const promise = new Promise(call.settle);
     if (signal?.aborted === true) {
       this.#stopAt(call, 0);
-      call.reject?.(this.#aborted(syscall, signal));
+      call.reject(this.#aborted(syscall, signal));
       this.#giveCall(call);
       return promise;
     }
@@ -321,12 +327,12 @@ export class Disk {
 
   /** The end of every call that reached the device. */
   readonly #ended = (call: DiskCall, transfer: Transfer, result: number): void => {
-    const { signal, resolve, reject } = call;
+    const { signal, resolve } = call;
     if (call.abort !== null) signal?.removeEventListener('abort', call.abort);
     const isAborted = signal?.aborted === true;
     this.#stopAt(call, isAborted || result < 0 ? 0 : result);
-    if (isAborted) reject?.(this.#aborted(call.syscall, signal));
-    else if (result < 0) reject?.(transferError(transfer, result, call.syscall, call.bytes));
+    if (isAborted) call.reject(this.#aborted(call.syscall, signal));
+    else if (result < 0) call.reject(transferError(transfer, result, call.syscall, call.bytes));
     else resolve?.(call.result === null ? result : call.result(result, call.given.memory));
     this.#giveCall(call);
   };
@@ -357,12 +363,12 @@ export class Disk {
   }
 
   #check(syscall: string, position: number, length: number): void {
+    const isRange = Number.isSafeInteger(position) && position >= 0 && length >= 0;
+    if (isRange && Number.isSafeInteger(position + length) && this.#closing === null) return;
     const where = { syscall, device: this.target, offset: position, length };
     if (this.#closing !== null) {
       throw new BlockError('ERR_BIOVEC_CLOSED', { reason: 'the disk was closed', ...where });
     }
-    const isRange = Number.isSafeInteger(position) && position >= 0 && length >= 0;
-    if (isRange && Number.isSafeInteger(position + length)) return;
     const reason = `position ${position} and length ${length} are no range within 2^53 - 1 bytes`;
     throw new BlockError('EINVAL', { reason, ...where });
   }

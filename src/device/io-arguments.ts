@@ -43,21 +43,19 @@ export interface WritevResult<Memories> {
 const NO_VIEWS: readonly Uint8Array[] = [];
 const NO_OPTIONS: IoOptions = {};
 
-/** What one call was given, checked. Pooled: `readCall` and its like fill it. */
+/** Memory of one call, checked. Pooled: `readCall` and its like fill it. */
 export class IoCall {
   /** What the caller gets back. */
   memory: unknown = null;
   /** The one array, or null: they are in `views`. */
   view: Uint8Array | null = null;
   views = NO_VIEWS;
-  options = NO_OPTIONS;
 
   /** Lets go of what belongs to the caller. */
   clear(): void {
     this.memory = null;
     this.view = null;
     this.views = NO_VIEWS;
-    this.options = NO_OPTIONS;
   }
 }
 
@@ -69,7 +67,7 @@ export interface CallPlace {
 
 /** Of `read(options)` without a buffer, as in FileHandle. */
 const READ_BYTES_DEFAULT = 16384;
-const COPY_POLICIES: readonly unknown[] = [undefined, 'auto', 'never', 'always'];
+const COPY_POLICIES: readonly unknown[] = ['auto', 'never', 'always'];
 
 /** Node's class where there is one; in a browser page it is absent. */
 const NodeBuffer = (globalThis as { readonly Buffer?: BufferConstructor }).Buffer;
@@ -82,14 +80,13 @@ export function readCall(
   length: number | null | undefined,
   position: Position,
   place: CallPlace,
-): void {
+): IoOptions {
   if (ArrayBuffer.isView(first)) {
-    setOne(call, first, optionsOf(second, length, position), place);
-    return;
+    return setOne(call, first, optionsOf(second, length, position), place);
   }
   const options = first ?? NO_OPTIONS;
   if (typeof options !== 'object') fail('read takes a buffer or options', place);
-  setOne(call, first?.buffer ?? defaultBuffer(), options, place);
+  return setOne(call, first?.buffer ?? defaultBuffer(), options, place);
 }
 
 /** (buffer, offset, length, position), (buffer, options), (string, position, encoding). */
@@ -100,17 +97,17 @@ export function writeCall(
   third: number | string | null | undefined,
   position: Position,
   place: CallPlace,
-): void {
+): IoOptions {
   if (typeof memory === 'string') {
     const given = typeof second === 'object' && second !== null ? second : { position: second };
     const { offset, length, ...options } = given;
     if (offset != null || length != null) fail('a string is written whole', place);
     setOne(call, encode(memory, third, place), options, place);
     call.memory = memory;
-    return;
+    return options;
   }
   const options = optionsOf(second as number | IoOptions | null, third as number | null, position);
-  setOne(call, memory, options, place);
+  return setOne(call, memory, options, place);
 }
 
 /** Any views; at most 1024 of them. */
@@ -120,25 +117,27 @@ export function vectorCall(
   position: Position,
   more: IoOptions | null | undefined,
   place: CallPlace,
-): void {
+): IoOptions {
   if (!Array.isArray(memory)) fail('the buffers must be an array of buffers', place);
   if (memory.length > IOVEC_ROWS_MAX) {
     fail(`${memory.length} buffers in one call; at most ${IOVEC_ROWS_MAX}`, place);
   }
-  call.options = checked({ ...more, position: position ?? more?.position }, place);
   call.views = memory.map((view) => bytesOf(view, place));
   call.memory = memory;
+  return checked({ ...more, position: position ?? more?.position }, place);
 }
 
 /** The byte of the device, or null for the current position. */
 export function positionOf(options: IoOptions, place: CallPlace): number | null {
   const { position } = options;
+  if (typeof position === 'number' && Number.isSafeInteger(position) && position >= 0) {
+    return position;
+  }
   if (position === undefined || position === null || position === -1 || position === -1n) {
     return null;
   }
-  const isNumber = typeof position === 'number' || typeof position === 'bigint';
-  const byte = Number(position);
-  if (isNumber && Number.isSafeInteger(byte) && byte >= 0) return byte;
+  const byte = typeof position === 'bigint' ? Number(position) : -1;
+  if (Number.isSafeInteger(byte) && byte >= 0) return byte;
   return fail(`position ${String(position)} is no whole number from 0 to 2^53 - 1`, place);
 }
 
@@ -152,13 +151,18 @@ function optionsOf(
 }
 
 function checked(options: IoOptions, place: CallPlace): IoOptions {
-  if (COPY_POLICIES.includes(options.copy)) return options;
+  if (options.copy === undefined || COPY_POLICIES.includes(options.copy)) return options;
   return fail(`copy is '${String(options.copy)}', but must be 'auto', 'never' or 'always'`, place);
 }
 
 /** The rest of `memory` from `offset`, at most `length`. */
-function setOne(call: IoCall, memory: ArrayBufferView, options: IoOptions, place: CallPlace): void {
-  call.options = checked(options, place);
+function setOne(
+  call: IoCall,
+  memory: ArrayBufferView,
+  options: IoOptions,
+  place: CallPlace,
+): IoOptions {
+  checked(options, place);
   call.memory = memory;
   const bytes = bytesOf(memory, place);
   const total = bytes.length;
@@ -170,6 +174,7 @@ function setOne(call: IoCall, memory: ArrayBufferView, options: IoOptions, place
   }
   const isWhole = length === total;
   call.view = isWhole ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length);
+  return options;
 }
 
 function bytesOf(memory: unknown, place: CallPlace): Uint8Array {
