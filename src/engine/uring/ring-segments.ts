@@ -19,7 +19,6 @@ const TWO_32 = 2 ** 32;
 export class RingSegments {
   /** Of the last `load`, when it gave one row. */
   address = 0;
-  bytes = 0;
   /** The registered buffer that holds all rows of the last `load`, or -1. */
   buffer = -1;
   readonly #memory: RingMemory;
@@ -45,7 +44,7 @@ export class RingSegments {
 
   /**
    * Loads the segments of `request`, neighbours in memory joined, and returns how many there are.
-   * One: see `address` and `bytes`. More: rows at `rowsAddress`, taken by `keep`.
+   * One: see `address`. More: rows at `rowsAddress`, taken by `keep`.
    */
   load(request: Request): number {
     assert(this.hasRoom, 'ring segments: no room');
@@ -73,7 +72,12 @@ export class RingSegments {
       offset = cursor.offset;
     }
     assert(total === request.bytes, 'ring segments: other segments than bytes');
-    this.#put(rows, start, end - start, page, offset);
+    if (rows > 1) {
+      this.#put(rows, start, end - start, page, offset);
+    } else {
+      this.address = start;
+      this.buffer = memory.bufferAt(page, offset, total);
+    }
     return rows;
   }
 
@@ -98,7 +102,5 @@ export class RingSegments {
     words[at + 2] = bytes;
     const buffer = this.#memory.bufferAt(page, offset, bytes);
     this.buffer = count === 1 || buffer === this.buffer ? buffer : -1;
-    this.address = address;
-    this.bytes = bytes;
   }
 }
