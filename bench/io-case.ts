@@ -7,7 +7,7 @@ export interface IoCase {
 }
 
 /** Who carries it in a Node process. */
-export type IoWay = 'biovec' | 'fs.promises' | 'fs callbacks';
+export type IoWay = 'biovec' | 'biovec transfer' | 'fs.promises' | 'fs callbacks';
 
 /** What a subject's process is told at its start. */
 export interface IoTask extends IoCase {

@@ -2,6 +2,7 @@
 // own. Rounds are asked for by messages; the compiled code stays warm between them.
 
 import fs from 'node:fs';
+import { BioOp, IovIter, IterDirection } from '../src/bio.ts';
 import { Arena, type Disk, open } from '../src/index.ts';
 import type { IoTask } from './io-case.ts';
 import type { Figure } from './rounds.ts';
@@ -36,6 +37,30 @@ function onDisk(disk: Disk): Slot {
       else await disk.read(buffer, { position });
       count++;
     }
+  };
+}
+
+/** The API with callbacks, of `biovec/bio`. */
+function onTransfers({ device }: Disk): Slot {
+  const op = task.write ? BioOp.WRITE : BioOp.READ;
+  const direction = task.write ? IterDirection.SOURCE : IterDirection.DEST;
+  const options = {};
+  return (slot) => {
+    const buffer = bufferOf(slot);
+    const iter = new IovIter();
+    return new Promise((resolve, reject) => {
+      const start = (): void => {
+        const bytes = iter.initView(direction, buffer);
+        device.transfer(op, anywhere(), iter, bytes, options, ended);
+      };
+      const ended = (_: unknown, result: number): void => {
+        count++;
+        if (result !== buffer.length) reject(new Error(`a transfer ended with ${result}`));
+        else if (isOver) resolve();
+        else start();
+      };
+      start();
+    });
   };
 }
 
@@ -89,9 +114,10 @@ async function round(slot: Slot): Promise<Figure> {
 
 async function slotOfTask(): Promise<{ slot: Slot; close: () => Promise<void> }> {
   const { path, direct, write, way } = task;
-  if (way === 'biovec') {
+  if (way === 'biovec' || way === 'biovec transfer') {
     const disk = await open(path, { direct, readOnly: !write, arena });
-    return { slot: onDisk(disk), close: () => disk.close() };
+    const slot = way === 'biovec' ? onDisk(disk) : onTransfers(disk);
+    return { slot, close: () => disk.close() };
   }
   const flags = (write ? fs.constants.O_RDWR : 0) | (direct ? fs.constants.O_DIRECT : 0);
   const handle = await fs.promises.open(path, flags);

@@ -67,27 +67,29 @@ export interface RowOptions {
   /** What one of `unit` is of a figure's amount: 1 for I/O/s, 1e6 for MB/s. */
   readonly amountOfUnit: number;
   readonly cpuUnit: CpuFigure['unit'];
+  /** Which of the subjects is ours: by default the first. */
+  readonly ours?: number;
   readonly target?: number;
   readonly cpuTarget?: number;
   readonly notes?: Row['notes'];
 }
 
-/** The row of subject 0 (ours) against subject `peer`; -1: there is nobody to compare with. */
+/** The row of our subject against subject `peer`; -1: there is nobody to compare with. */
 export function rowOf(rounds: Rounds, peer: number, options: RowOptions): Row {
-  const { name, unit, target, notes } = options;
+  const { name, unit, target, notes, ours = 0 } = options;
   const rates = rounds.figures.map((list) =>
     list.map(({ amount, seconds }) => amount / seconds / options.amountOfUnit),
   );
   const row = {
     name,
     unit,
-    ours: summarize(rates[0]),
+    ours: summarize(rates[ours]),
     cpu: {
-      ...pairOf(rounds, peer, (list) => cpuOf(list, options.cpuUnit)),
+      ...pairOf(rounds, ours, peer, (list) => cpuOf(list, options.cpuUnit)),
       unit: options.cpuUnit,
       ...(options.cpuTarget === undefined ? {} : { target: options.cpuTarget }),
     },
-    rssMib: pairOf(rounds, peer, rssOf),
+    rssMib: pairOf(rounds, ours, peer, rssOf),
     noise: rounds.noise,
     ...(target === undefined ? {} : { target }),
     ...(notes === undefined ? {} : { notes }),
@@ -96,12 +98,17 @@ export function rowOf(rounds: Rounds, peer: number, options: RowOptions): Row {
   return {
     ...row,
     peer: { name: rounds.names[peer], figure: summarize(rates[peer]) },
-    ratio: ratioOf(rates[0], rates[peer]),
+    ratio: ratioOf(rates[ours], rates[peer]),
   };
 }
 
-function pairOf(rounds: Rounds, peer: number, of: (list: readonly Figure[]) => number): Pair {
-  const ours = of(rounds.figures[0]);
+function pairOf(
+  rounds: Rounds,
+  subject: number,
+  peer: number,
+  of: (list: readonly Figure[]) => number,
+): Pair {
+  const ours = of(rounds.figures[subject]);
   if (peer < 0) return { ours };
   const theirs = of(rounds.figures[peer]);
   return Number.isFinite(theirs) ? { ours, peer: theirs } : { ours };

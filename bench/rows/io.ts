@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { ringState } from '../../src/engine/uring/lane-facts.ts';
 import { nodeEnv } from '../../src/node/node-env.ts';
 import { Fio } from '../fio.ts';
-import type { IoCase, IoTask } from '../io-case.ts';
+import type { IoCase, IoTask, IoWay } from '../io-case.ts';
 import { IoProcess } from '../io-process.ts';
 import { hasCommand, runProcess } from '../peer.ts';
 import { progressOf } from '../progress.ts';
@@ -26,7 +26,12 @@ interface Case extends IoCase {
   readonly name: string;
   /** Of the ratio to fio. */
   readonly target: number;
-  /** Also beside node:fs, with the targets of these ratios. */
+  /** Also with `transfer`, our API with callbacks. */
+  readonly transfers?: true;
+  /**
+   * Also beside node:fs, promises beside promises and callbacks beside callbacks, with the targets
+   * of these ratios.
+   */
   readonly node?: { readonly promises: number; readonly callbacks: number };
 }
 
@@ -39,9 +44,17 @@ const CASES: readonly Case[] = [
     depth: 32,
     direct: false,
     target: 1.1,
+    transfers: true,
     node: { promises: 6, callbacks: 2 },
   },
-  { name: 'cached-read-4k-d1', ...SMALL, depth: 1, direct: false, target: 0.95 },
+  {
+    name: 'cached-read-4k-d1',
+    ...SMALL,
+    depth: 1,
+    direct: false,
+    target: 0.95,
+    transfers: true,
+  },
   { name: 'direct-read-4k-d32', ...SMALL, depth: 32, direct: true, target: 0.95 },
   { name: 'direct-read-4k-d1', ...SMALL, depth: 1, direct: true, target: 0.95 },
   { name: 'cached-write-4k-d32', ...SMALL, write: true, depth: 32, direct: false, target: 1 },
@@ -82,16 +95,17 @@ async function compare(path: string, bench: Case, hasFio: boolean): Promise<void
   const { blockBytes, depth, direct, write } = bench;
   const task: IoTask = { path, blockBytes, depth, direct, write, seconds: SECONDS, way: 'biovec' };
   const subjects: Subject[] = [await IoProcess.start(task)];
+  const add = async (way: IoWay): Promise<number> =>
+    subjects.push(await IoProcess.start({ ...task, way })) - 1;
+  let fio = -1;
   if (hasFio) {
-    const fio = new Fio(path, bench, SECONDS);
-    await fio.measureStart();
-    subjects.push(fio);
+    const subject = new Fio(path, bench, SECONDS);
+    await subject.measureStart();
+    fio = subjects.push(subject) - 1;
   }
-  const fio = subjects.length - 1;
-  if (bench.node !== undefined) {
-    subjects.push(await IoProcess.start({ ...task, way: 'fs.promises' }));
-    subjects.push(await IoProcess.start({ ...task, way: 'fs callbacks' }));
-  }
+  const ours = bench.transfers === undefined ? 0 : await add('biovec transfer');
+  const promises = bench.node === undefined ? -1 : await add('fs.promises');
+  const callbacks = bench.node === undefined ? -1 : await add('fs callbacks');
   try {
     const rounds = await runRounds(subjects, {
       rounds: ROUNDS,
@@ -99,13 +113,14 @@ async function compare(path: string, bench: Case, hasFio: boolean): Promise<void
       before: () => prepare(path, bench),
       progress: progressOf(bench.name),
     });
-    const { target, node } = bench;
-    if (hasFio) print(rounds, fio, bench, { target, cpuTarget: CPU_TARGET });
+    const { name, target, node } = bench;
+    const targets = { target, cpuTarget: CPU_TARGET };
+    if (hasFio) print(rounds, fio, bench, targets);
     else print(rounds, -1, bench, { target, notes: { peer: 'none: no fio here' } });
+    if (ours > 0) print(rounds, fio, bench, { name: `${name}-transfer`, ours, ...targets });
     if (node !== undefined) {
-      const name = bench.name;
-      print(rounds, fio + 1, bench, { name: `${name}-promises`, target: node.promises });
-      print(rounds, fio + 2, bench, { name: `${name}-callbacks`, target: node.callbacks });
+      print(rounds, promises, bench, { name: `${name}-promises`, target: node.promises });
+      print(rounds, callbacks, bench, { name: `${name}-callbacks`, ours, target: node.callbacks });
     }
   } finally {
     for (const subject of subjects) await subject.close?.();

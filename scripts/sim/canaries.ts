@@ -42,8 +42,8 @@ export const CANARIES: readonly Canary[] = [
     // What remains is the dirty bit that the write fault left when the page was pinned.
     name: 'dirty-before-dma-only',
     file: 'map/mapping.ts',
-    find: 'releasePages(bio, this.op === BioOp.READ && userBytes > 0);',
-    replace: 'releasePages(bio, false);',
+    find: 'releasePages(bio, this.op === BioOp.READ && userBytes > 0)',
+    replace: 'releasePages(bio, false)',
     seedsMax: 50,
     world: 'path',
   },

@@ -22,7 +22,8 @@ const WAIT_WEIGHT = 0.25;
  * When a lane enters its ring. While something is in flight, turn follows turn:
  *
  * - The first entry of a turn of the loop asks for a turn of the lane, which runs behind the
- *   promises that are due: so what they submit goes in one call. What completes inside that call is told at once.
+ *   promises that are due: so what they submit goes in one call. What completes inside that call
+ *   is told at once.
  * - With nothing to tell, and completions that come within 200 µs on average, the turn waits for
  *   one inside `enter`: asleep, at no cost, but the loop waits too. After half a millisecond
  *   of such turns the loop runs once.
