@@ -88,6 +88,18 @@ class CollectorWatch {
   }
 }
 
+/** How long this machine keeps a loop that does nothing from its next look at the clock. */
+function stallMs(): number {
+  let longest = 0;
+  let last = performance.now();
+  for (const end = last + SECONDS * 1000; last < end; ) {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }
+  return longest;
+}
+
 /** The longest of one round, in milliseconds. */
 interface Held {
   readonly turn: number;
@@ -97,6 +109,8 @@ interface Held {
   readonly register: number;
   readonly gap: number;
   readonly gap999: number;
+  /** Of the machine, beside the round. */
+  readonly stall: number;
 }
 
 async function round(disk: Disk, memory: Uint8Array, bench: Load, env: TimedEnv): Promise<Held> {
@@ -126,6 +140,7 @@ async function round(disk: Disk, memory: Uint8Array, bench: Load, env: TimedEnv)
     register: env.registers.maxNs / 1e6,
     gap: watch.gaps.maxNs / 1e6,
     gap999: watch.gaps.quantileNs(0.999) / 1e6,
+    stall: stallMs(),
   };
 }
 
@@ -161,6 +176,7 @@ async function measure(path: string, bench: Load, env: TimedEnv): Promise<void> 
       'worst garbage collection': collector.maxMs.toFixed(2),
       'between two passes of the loop': worst(({ gap }) => gap),
       '999 of 1000': worst(({ gap999 }) => gap999),
+      'a loop that does nothing': worst(({ stall }) => stall),
     },
   });
 }
