@@ -1,4 +1,5 @@
 import { LANES, SLICES } from './crc-model.ts';
+import { CRC16_DISTANCES, CRC64_DISTANCES, type Distances } from './sparse-multiples.ts';
 import {
   type Code,
   get,
@@ -20,11 +21,12 @@ import {
   withLowLane,
 } from './wasm-code.ts';
 
-// The CRC loops in WebAssembly. Both work alike: blocks of 16 (CRC64: 128) bytes a row are folded
-// into one block in vector registers, the folded block and the rest go through eight look-ups for
-// eight bytes, then byte by byte.
+// The CRC loops in WebAssembly, for short messages and what `sparse-wasm.ts` leaves of long ones.
+// Both work alike: blocks of 32 (CRC64: 128) bytes are folded into one block in vector registers,
+// the folded block and the rest go through sixteen look-ups for sixteen bytes, then byte by byte.
 
 const { I32, I64, V128 } = ValueType;
+export const ZEROS: Code = v128(new Array<number>(LANES).fill(0));
 
 /** Where things lie in the memory of the tables. */
 export const TABLES = {
@@ -36,7 +38,8 @@ export const TABLES = {
   slice16: 256,
   slice64: 8448,
   fold64: 41216,
-  bytes: 43264,
+  /** Where `sparse-wasm.ts` works; from there on zeros. */
+  scratch: 43264,
 } as const;
 
 /** What the two widths do differently. */
@@ -50,6 +53,8 @@ export interface CrcWidth {
   readonly sliceAt: number;
   /** Below this the fold costs more than it saves. */
   readonly foldBytesMin: number;
+  /** Of the multiple of its polynomial that long messages are divided by. */
+  readonly distances: Distances;
   /** log2 of the bytes of a table's entry. */
   readonly entryShift: number;
 }
@@ -61,6 +66,7 @@ export const CRC16_CODE: CrcWidth = {
   foldAt: TABLES.fold16,
   sliceAt: TABLES.slice16,
   foldBytesMin: 64,
+  distances: CRC16_DISTANCES,
   entryShift: 1,
 };
 
@@ -71,6 +77,7 @@ export const CRC64_CODE: CrcWidth = {
   foldAt: TABLES.fold64,
   sliceAt: TABLES.slice64,
   foldBytesMin: 256,
+  distances: CRC64_DISTANCES,
   entryShift: 3,
 };
 
@@ -79,30 +86,19 @@ export type Swizzle = 'i8x16.swizzle' | 'i8x16.relaxed_swizzle';
 /**
  * `(at, bytes, state) → state` over one memory. Not exported: the state of CRC64 is no number of
  * JavaScript. A 16-bit state has its bytes swapped, so that it is XORed into what is loaded and
- * stored as it is.
+ * stored as it is. Without look-ups for the fold it is for short messages, and takes others slowly.
  */
 export function crcFunction(
   module: WasmModuleCode,
   width: CrcWidth,
   memory: number,
-  swizzle: Swizzle,
+  swizzle: Swizzle | null,
 ): WasmFunction {
   const fn = new WasmFunction(`${width.name}.${memory}`, [I32, I32, width.type], width.type, false);
   const [at, bytes, state] = [fn.param(0), fn.param(1), fn.param(2)];
-  const rows = Array.from({ length: width.rows }, () => fn.local(V128));
   const atLeast = (count: number): Code => op('i32.ge_u', get(bytes), i32(count));
   fn.body = seq(
-    when(
-      atLeast(width.foldBytesMin),
-      foldBlocks(fn, width, rows, memory, swizzle),
-      set(state, width.type === I32 ? i32(0) : i64(0)),
-      ...rows.flatMap((row) => [
-        sliceStep(fn, width, state, [
-          lane('i64x2.extract_lane', get(row), 0),
-          lane('i64x2.extract_lane', get(row), 1),
-        ]),
-      ]),
-    ),
+    swizzle === null ? [] : foldLong(fn, width, memory, swizzle),
     loopWhile(
       atLeast(SLICES),
       sliceStep(fn, width, state, [
@@ -123,8 +119,36 @@ export function crcFunction(
   return module.add(fn);
 }
 
-function step(local: Local, by: number): Code {
+export function step(local: Local, by: number): Code {
   return set(local, op('i32.add', get(local), i32(by)));
+}
+
+/** Folds whole blocks, if they are worth it, then takes the last one. */
+function foldLong(fn: WasmFunction, width: CrcWidth, memory: number, swizzle: Swizzle): Code {
+  const [bytes, state] = [fn.param(1), fn.param(2)];
+  const rows = Array.from({ length: width.rows }, () => fn.local(V128));
+  return when(
+    op('i32.ge_u', get(bytes), i32(width.foldBytesMin)),
+    foldBlocks(fn, width, rows, memory, swizzle),
+    set(state, noState(width)),
+    ...rows.map((row) =>
+      sliceStep(fn, width, state, [
+        lane('i64x2.extract_lane', get(row), 0),
+        lane('i64x2.extract_lane', get(row), 1),
+      ]),
+    ),
+  );
+}
+
+/** A state where it is XORed into the first bytes of a message. */
+export function stateVector(width: CrcWidth, state: Local): Code {
+  const wide = width.type === I32 ? op('i64.extend_i32_u', get(state)) : get(state);
+  return withLowLane(ZEROS, wide);
+}
+
+/** The state that adds nothing. */
+export function noState(width: CrcWidth): Code {
+  return width.type === I32 ? i32(0) : i64(0);
 }
 
 /** Loads the first block with the state in its first bytes, then folds as many as there are. */
@@ -137,8 +161,7 @@ function foldBlocks(
 ): Code {
   const [at, bytes, state] = [fn.param(0), fn.param(1), fn.param(2)];
   const blockBytes = width.rows * LANES;
-  const wide = width.type === I32 ? op('i64.extend_i32_u', get(state)) : get(state);
-  const first = withLowLane(v128(new Array<number>(LANES).fill(0)), wide);
+  const first = stateVector(width, state);
   const rowAt = (row: number): Code => load('v128.load', memory, get(at), row * LANES);
   return seq(
     ...rows.map((row, r) => set(row, rowAt(r))),

@@ -3,31 +3,69 @@ import { test } from 'node:test';
 import { Arena } from '../../memory/arena.ts';
 import { byteAt, regionOf } from '../../memory/region.unsafe.ts';
 import { modelCrc16, modelCrc64, modelIp } from '../pi-model.fuzz.ts';
-import { guardKernelsFor, instantiateGuards, stateWords } from './guard-kernels.unsafe.ts';
+import {
+  type GuardKernels,
+  guardKernelsFor,
+  instantiateGuards,
+  stateWords,
+} from './guard-kernels.unsafe.ts';
 
 function swapped(value: number): number {
   return ((value & 0xff) << 8) | (value >> 8);
 }
 
+interface Guards {
+  readonly crc16: number;
+  readonly crc64: bigint;
+}
+
+/** What the definition gives for the first 0, 1, 2, … bytes. */
+function guardsOfFronts(bytes: Uint8Array, start: Guards): Guards[] {
+  let last = start;
+  const fronts = [...bytes].map((byte) => {
+    const one = Uint8Array.of(byte);
+    last = { crc16: modelCrc16(one, last.crc16), crc64: modelCrc64(one, last.crc64) };
+    return last;
+  });
+  return [start, ...fronts];
+}
+
+function guardsOfKernels(kernels: GuardKernels, at: number, length: number, start: Guards): Guards {
+  const words = stateWords();
+  words[0] = Number(BigInt.asIntN(32, start.crc64));
+  words[1] = Number(BigInt.asIntN(32, start.crc64 >> 32n));
+  kernels.crc64(at, length);
+  const [low, high] = [words[0] >>> 0, (words[1] as number) >>> 0];
+  const crc16 = swapped(kernels.crc16(at, length, swapped(start.crc16)));
+  return { crc16, crc64: (BigInt(high) << 32n) | BigInt(low) };
+}
+
+const PAGES = 2;
+const START: Guards = { crc16: 0x1234, crc64: 0x0123456789abcdefn };
+
 for (const swizzle of ['plain', 'relaxed'] as const) {
   test(`kernels with ${swizzle} look-ups give the guards of the definition at every length`, () => {
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
     const kernels = instantiateGuards(memory, memory, swizzle);
     if (kernels === null) return assert.equal(swizzle, 'relaxed'); // An engine without them.
     const u8 = new Uint8Array(memory.buffer);
-    for (let i = 0; i < u8.length; i++) u8[i] = (i * 167 + (i >> 8) * 59) & 0xff;
-    const words = stateWords();
+    for (let i = 0; i < u8.length; i++) u8[i] = (i * 167 + (i >> 8) * 59 + (i >> 12)) & 0xff;
     for (let length = 0; length <= 700; length++) {
       const at = length % 37;
-      const bytes = u8.subarray(at, at + length);
-      assert.equal(swapped(kernels.crc16(at, length, swapped(0x1234))), modelCrc16(bytes, 0x1234));
-      words[0] = 0x89abcdef | 0;
-      words[1] = 0x01234567;
-      kernels.crc64(at, length);
-      const actual =
-        (BigInt((words[1] as number) >>> 0) << 32n) | BigInt((words[0] as number) >>> 0);
-      assert.equal(actual, modelCrc64(bytes, 0x0123456789abcdefn));
-      assert.equal(swapped(kernels.ip(at, length) ^ 0xffff), modelIp(bytes));
+      const sum = swapped(kernels.ip(at, length) ^ 0xffff);
+      assert.equal(sum, modelIp(u8.subarray(at, at + length)));
+    }
+    // Every alignment; then over the bytes that are divided in one piece, and up to the last byte.
+    const places = Array.from({ length: 16 }, (_, at) => ({ at, most: 5000 }));
+    const long = { at: 4099, most: 20_000 };
+    for (const { at, most } of [...places, long, { at: u8.length - 1100, most: 1100 }]) {
+      const start = { ...START, crc64: START.crc64 + BigInt(at) };
+      const fronts = guardsOfFronts(u8.subarray(at, at + most), start);
+      for (const [length, expected] of fronts.entries()) {
+        const actual = guardsOfKernels(kernels, at, length, start);
+        if (actual.crc16 === expected.crc16 && actual.crc64 === expected.crc64) continue;
+        assert.deepEqual(actual, expected, `${length} bytes at ${at}`);
+      }
     }
   });
 }

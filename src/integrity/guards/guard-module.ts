@@ -1,6 +1,14 @@
 import { CRC16_T10, CRC64_NVME, foldTable, sliceTable } from './crc-model.ts';
-import { CRC16_CODE, CRC64_CODE, crcFunction, type Swizzle, TABLES } from './crc-wasm.ts';
+import {
+  CRC16_CODE,
+  CRC64_CODE,
+  type CrcWidth,
+  crcFunction,
+  type Swizzle,
+  TABLES,
+} from './crc-wasm.ts';
 import { ipSumFunction } from './ip-wasm.ts';
+import { sparseFunction } from './sparse-wasm.ts';
 import {
   type Code,
   get,
@@ -23,7 +31,8 @@ import {
 } from './wasm-code.ts';
 
 // The module of the guards: its memories, its tables, and the loops over intervals around the
-// kernels of `crc-wasm.ts` and `ip-wasm.ts`. One call makes or checks the guards of many intervals.
+// kernels of `sparse-wasm.ts`, `crc-wasm.ts` and `ip-wasm.ts`. One call makes or checks the guards
+// of many intervals.
 
 const { I32, I64 } = ValueType;
 const MEMORY_PAGES_MAX = 65536;
@@ -37,8 +46,8 @@ export function guardModuleBytes(swizzle: Swizzle): Uint8Array<ArrayBuffer> {
     { name: 'd', isShared: true, pagesMax: MEMORY_PAGES_MAX },
     { name: 'p', isShared: true, pagesMax: MEMORY_PAGES_MAX },
   ]);
-  const crc16 = [DATA, METADATA].map((memory) => crcFunction(module, CRC16_CODE, memory, swizzle));
-  const crc64 = [DATA, METADATA].map((memory) => crcFunction(module, CRC64_CODE, memory, swizzle));
+  const crc16 = crcFunctions(module, CRC16_CODE, swizzle);
+  const crc64 = crcFunctions(module, CRC64_CODE, swizzle);
   const ip = [DATA, METADATA].map((memory) => ipSumFunction(module, memory));
   addPieces(module, crc16[0] as WasmFunction, crc64[0] as WasmFunction, ip[0] as WasmFunction);
   const guards: Guard[] = [
@@ -54,6 +63,14 @@ export function guardModuleBytes(swizzle: Swizzle): Uint8Array<ArrayBuffer> {
   ];
   for (const guard of guards) addLoops(module, guard);
   return module.bytes();
+}
+
+/** Over data, and over metadata, of which there are only some bytes before a tuple. */
+function crcFunctions(module: WasmModuleCode, width: CrcWidth, swizzle: Swizzle): WasmFunction[] {
+  const over = (memory: number): WasmFunction => crcFunction(module, width, memory, swizzle);
+  const folds = { overScratch: over(TABLES.memory), overData: over(DATA) };
+  const overMetadata = crcFunction(module, width, METADATA, null);
+  return [sparseFunction(module, width, DATA, folds), overMetadata];
 }
 
 /** Fills the page that the module imports as its tables. */
