@@ -6,7 +6,6 @@
 import { spawnSync } from 'node:child_process';
 import { BvecTable } from '../../src/bvec/bvec-table.ts';
 import { generate } from '../../src/integrity/generate.ts';
-import { useGuardLibrary } from '../../src/integrity/guards/guard-library.ts';
 import { integrityOfType, PiType } from '../../src/integrity/integrity-profile.ts';
 import { PiWalk, type RowsAt } from '../../src/integrity/pi-walk.ts';
 import { CheckFlag, PiCheck, PiFault, verify } from '../../src/integrity/verify.ts';
@@ -14,7 +13,6 @@ import { Arena } from '../../src/memory/arena.ts';
 import type { ArenaBuffer } from '../../src/memory/arena-buffer.ts';
 import { copyPages } from '../../src/memory/copy.ts';
 import { HoldKind } from '../../src/memory/holds.ts';
-import { isalGuards } from '../../src/node/isal.unsafe.ts';
 import { CRC32_PEERS, type CrcPeer, peerOf } from '../crc-peers.ts';
 import { printRow, SCALE } from '../row.ts';
 import { type Summary, summarize } from '../stats.ts';
@@ -31,8 +29,8 @@ const ROUND_BYTES = 2 * 2 ** 20 * SCALE;
 /** Some are thirty times slower. */
 const PEER_SHARE = 0.2;
 
-/** How the guard is made: kernels on the arena, plain code on adopted memory, or the library. */
-const WAYS = ['wasm', 'plain', 'library'] as const;
+/** How the guard is made: kernels on the arena, or plain code on adopted memory. */
+const WAYS = ['wasm', 'plain'] as const;
 type Way = (typeof WAYS)[number];
 const CSUMS = ['crc16', 'crc64', 'ip'] as const;
 type Kind = (typeof CSUMS)[number];
@@ -48,8 +46,7 @@ interface Case {
 
 const TARGETS: Readonly<Record<string, number>> = {
   'wasm crc16 512': 4.5,
-  'wasm crc16 4096': 6.5,
-  'library crc16 4096': 12,
+  'wasm crc16 4096': 12,
   'wasm crc64 512': 3,
   'wasm crc64 4096': 3,
 };
@@ -58,9 +55,7 @@ function casesOf(): Case[] {
   const cases: Case[] = [];
   for (const way of WAYS) {
     for (const csum of CSUMS) {
-      if (way === 'library' && csum !== 'crc16') continue;
       for (const interval of [512, 4096]) {
-        if (way === 'library' && interval === 512) continue; // The kernels do these.
         for (const op of way === 'plain' ? ['generate'] : ['generate', 'verify']) {
           const target = TARGETS[`${way} ${csum} ${interval}`];
           const base = { op: op as Case['op'], csum, interval, way };
@@ -135,7 +130,6 @@ function prepare({ op, csum, interval, way }: Case, pages: number): Works {
 }
 
 async function measure(value: Case): Promise<Figures> {
-  if (value.way === 'library') useGuardLibrary(isalGuards().library);
   const { ours, copy, peer } = prepare(value, PAGES);
   const wide = prepare(value, PAGES_WIDE);
   const same = await peerOf(value.csum);
@@ -179,12 +173,7 @@ const chosen = process.argv.find((arg) => arg.startsWith('--case='));
 if (chosen !== undefined) {
   process.stdout.write(JSON.stringify(await measure(cases[Number(chosen.slice(7))] as Case)));
 } else {
-  const isal = isalGuards();
   for (const [index, { op, csum, interval, way, target }] of cases.entries()) {
-    if (way === 'library' && isal.library === null) {
-      process.stderr.write(`guards: no system library (${isal.reason})\n`);
-      break;
-    }
     const figures = figuresOf(index);
     const ours = summarize(figures.ours);
     const notes = {

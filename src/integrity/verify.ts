@@ -102,7 +102,7 @@ function checkRun(
   while (bad < count) {
     const at = metadataAt + bad * metadataStride + prefixBytes;
     if (!isEscape(metadata.u8, at, profile)) {
-      if (hasGuard) guardOfInterval(csum, run, bad, null, guard);
+      if (hasGuard) guardOfInterval(csum, run, bad, guard);
       if (isTupleBad(metadata.u8, at, profile, check, done + bad, fault)) return true;
     }
     bad = hasGuard ? firstBadTuple(csum, run, bad + 1) : bad + 1;

@@ -7,7 +7,6 @@ import { byteAt, regionOf } from '../../memory/region.unsafe.ts';
 import type { Csum } from '../integrity-profile.ts';
 import { modelCrc16, modelCrc64, modelGuard, modelIp, modelTuple } from '../pi-model.fuzz.ts';
 import { fillTuples, finishGuard, firstBadTuple, updateGuard, updateInPlainCode } from './guard.ts';
-import { type GuardLibrary, useGuardLibrary } from './guard-library.ts';
 import { GuardRun } from './guard-run.ts';
 import { GuardState } from './guard-state.ts';
 
@@ -200,20 +199,6 @@ function tagOfBit(kind: Csum, bit: number): 'guard' | 'app' | 'ref' {
   return bit < app ? 'guard' : bit < ref ? 'app' : 'ref';
 }
 
-/** A stand-in for a system library, which the processor of a test may not have. */
-function modelLibrary(calls: { count: number }): GuardLibrary {
-  return {
-    kind: 'model',
-    bytesMin: 512,
-    addressOf: () => 0,
-    crc16: (state, address, length) => {
-      calls.count++;
-      return modelCrc16(libraryMemory.subarray(address, address + length), state);
-    },
-  };
-}
-let libraryMemory: Uint8Array = new Uint8Array(0);
-
 test('runs of intervals: every way writes the same tuples and finds the same first bad one', () => {
   using arena = new Arena({ maxBytes: 2 ** 20 });
   using other = new Arena({ maxBytes: 2 ** 20 });
@@ -221,18 +206,14 @@ test('runs of intervals: every way writes the same tuples and finds the same fir
   using second = arena.alloc(4096);
   using far = other.alloc(4096);
   using adopted = arena.adopt(new SharedArrayBuffer(24576));
-  const calls = { count: 0 };
   const ways = [
-    { data: first, records: second, library: false }, // One memory.
-    { data: first, records: far, library: false }, // Two memories.
-    { data: adopted, records: second, library: false }, // Data out of reach of WebAssembly.
-    { data: first, records: second, library: true },
+    { data: first, records: second }, // One memory.
+    { data: first, records: far }, // Two memories.
+    { data: adopted, records: second }, // Data out of reach of WebAssembly.
   ];
   fc.assert(
     fc.property(runCase, fc.nat(4), fc.nat(), (value, bad, anyBit) => {
-      for (const { data, records, library } of ways) {
-        libraryMemory = new Uint8Array(regionOf(data.page).u8.buffer);
-        useGuardLibrary(library ? modelLibrary(calls) : null);
+      for (const { data, records } of ways) {
         const { run, tuples } = prepareRun(value, data, records);
         const tupleAt = (i: number): number => 5 + i * run.metadataStride + value.prefix;
         const expected = [...records.bytes];
@@ -257,8 +238,6 @@ test('runs of intervals: every way writes the same tuples and finds the same fir
     }),
     { numRuns: Math.ceil(RUNS.numRuns / 4) },
   );
-  useGuardLibrary(null);
-  assert.ok(calls.count > 0, 'the library was called');
 });
 
 test('each bit of a tuple counts exactly where it is compared', () => {

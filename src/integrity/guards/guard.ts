@@ -12,15 +12,14 @@ import {
   writeTags,
 } from '../tuple.ts';
 import { guardKernelsFor, stateWords } from './guard-kernels.unsafe.ts';
-import { type GuardLibrary, guardLibrary } from './guard-library.ts';
 import type { GuardRun } from './guard-run.ts';
 import { addIpSum, GuardState, swap16 } from './guard-state.ts';
 import { IP_BYTES_MAX } from './ip-wasm.ts';
 import { crc16Sliced, crc64Sliced, ipSumSliced } from './sliced.ts';
 
 // One guard over bytes in page frames, in pieces or in runs of whole intervals. Which way it is
-// computed is decided once for a piece or a run: the system library, WebAssembly on the memory of
-// the region, or plain TypeScript for adopted memory. All ways give the same.
+// computed is decided once for a piece or a run: WebAssembly on the memory of the region, or plain
+// TypeScript for adopted memory. Both give the same.
 
 /** Moves `state` over `bytes` more bytes of `region`. Linux: crc_t10dif_update(), crc64_nvme(). */
 export function updateGuard(
@@ -80,10 +79,9 @@ export function fillTuples(csum: Csum, run: GuardRun): void {
   const { metadataAt, metadataStride, prefixBytes, appTag, block, refStep } = run;
   assert(data !== null && metadata !== null, 'guard: a run without memory');
   checkBounds(csum, run, data, metadata);
-  const library = libraryFor(csum, run);
-  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
+  const kernels = guardKernelsFor(data, metadata);
   if (kernels === null) {
-    fillOneByOne(csum, run, library);
+    fillOneByOne(csum, run);
     return;
   }
   const fill =
@@ -112,9 +110,8 @@ export function firstBadTuple(csum: Csum, run: GuardRun, from: number): number {
   assert(data !== null && metadata !== null, 'guard: a run without memory');
   assert(from <= count, 'guard: outside its run');
   checkBounds(csum, run, data, metadata);
-  const library = libraryFor(csum, run);
-  const kernels = library === null ? guardKernelsFor(data, metadata) : null;
-  if (kernels === null) return firstBadOneByOne(csum, run, from, library);
+  const kernels = guardKernelsFor(data, metadata);
+  if (kernels === null) return firstBadOneByOne(csum, run, from);
   const check =
     csum === 'crc16' ? kernels.checkCrc16 : csum === 'crc64' ? kernels.checkCrc64 : kernels.checkIp;
   const block = run.block + run.refStep * from;
@@ -146,29 +143,13 @@ function checkBounds(csum: Csum, run: GuardRun, data: Region, metadata: Region):
   assert(metadataEnd <= metadata.u8.length, 'guard: metadata outside its region');
 }
 
-function libraryFor(csum: Csum, run: GuardRun): GuardLibrary | null {
-  const library = guardLibrary();
-  if (library === null || csum !== 'crc16' || library.crc16 === null) return null;
-  return run.intervalBytes >= library.bytesMin && run.data?.memory !== null ? library : null;
-}
-
 /** The guard of interval `index` of a run, in `state`. */
-export function guardOfInterval(
-  csum: Csum,
-  run: GuardRun,
-  index: number,
-  library: GuardLibrary | null,
-  state: GuardState,
-): void {
+export function guardOfInterval(csum: Csum, run: GuardRun, index: number, state: GuardState): void {
   const { data, metadata, intervalBytes, prefixBytes } = run;
   assert(data !== null && metadata !== null, 'guard: a run without memory');
   const at = run.dataAt + index * run.dataStride;
   state.reset();
-  if (library !== null && library.crc16 !== null) {
-    state.low = library.crc16(0, library.addressOf(data) + at, intervalBytes);
-  } else {
-    updateGuard(csum, state, data, at, intervalBytes);
-  }
+  updateGuard(csum, state, data, at, intervalBytes);
   if (prefixBytes > 0) {
     updateGuard(csum, state, metadata, run.metadataAt + index * run.metadataStride, prefixBytes);
   }
@@ -177,47 +158,25 @@ export function guardOfInterval(
 
 const guard = new GuardState();
 
-function fillOneByOne(csum: Csum, run: GuardRun, library: GuardLibrary | null): void {
+function fillOneByOne(csum: Csum, run: GuardRun): void {
   const { u8 } = run.metadata as Region;
-  const address = directAddress(run, library);
   for (let i = 0; i < run.count; i++) {
     const at = run.metadataAt + i * run.metadataStride + run.prefixBytes;
-    if (address < 0) guardOfInterval(csum, run, i, library, guard);
-    else directGuard(run, library as GuardLibrary, address + i * run.dataStride);
+    guardOfInterval(csum, run, i, guard);
     writeGuard(csum, u8, at, guard);
     writeTags(csum, u8, at, run.appTag, run.block + run.refStep * i);
   }
 }
 
-function firstBadOneByOne(
-  csum: Csum,
-  run: GuardRun,
-  from: number,
-  library: GuardLibrary | null,
-): number {
+function firstBadOneByOne(csum: Csum, run: GuardRun, from: number): number {
   const { u8 } = run.metadata as Region;
-  const address = directAddress(run, library);
   for (let i = from; i < run.count; i++) {
     const at = run.metadataAt + i * run.metadataStride + run.prefixBytes;
     if (run.checksRef && !isRef(csum, u8, at, run.block + run.refStep * i)) return i;
     const app = read16(u8, at + appTagStart(csum));
     if (((app ^ run.appTag) & run.appMask) !== 0) return i;
-    if (address < 0) guardOfInterval(csum, run, i, library, guard);
-    else directGuard(run, library as GuardLibrary, address + i * run.dataStride);
+    guardOfInterval(csum, run, i, guard);
     if (!isGuard(csum, u8, at, guard)) return i;
   }
   return run.count;
-}
-
-/**
- * Where the data of a run starts in the process, if the library makes its guards from that alone;
- * else -1. With as little as this around a foreign call an interval of 4096 takes 280 ns, not 380.
- */
-function directAddress(run: GuardRun, library: GuardLibrary | null): number {
-  if (library === null || run.prefixBytes > 0) return -1;
-  return library.addressOf(run.data as Region) + run.dataAt;
-}
-
-function directGuard(run: GuardRun, library: GuardLibrary, address: number): void {
-  guard.low = library.crc16 === null ? 0 : library.crc16(0, address, run.intervalBytes);
 }
