@@ -23,6 +23,12 @@ export function parseCount(text: string): number {
   throw new InvalidArgumentError(`'${text}' is no whole number from 1 on.`);
 }
 
+/** The name of a file. */
+export function parseName(text: string): string {
+  if (text !== '' && !text.includes('\0')) return text;
+  throw new InvalidArgumentError('It is the name of a file, and not empty.');
+}
+
 /** One range of an address space. */
 export interface AddressRange {
   readonly addr: number;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { BlockError } from '../base/block-error.ts';
-import { parseBytes, parseCount, parseRanges } from './arguments.ts';
+import { parseBytes, parseCount, parseName, parseRanges } from './arguments.ts';
 import type { CopyFlags } from './copy/copy-command.ts';
 import { ExitCode, UsageError } from './exit-code.ts';
 import type { ExplainFlags } from './explain/explain-command.ts';
@@ -14,12 +14,13 @@ const TARGETS = `
 A target is a file, a block device, ram:SIZE, null:SIZE or, for copy, - (standard input, output);
 protect:TARGET is one with tuples beside it (biovec protect).
 Sizes are powers of 1024: 4096, 64K, 1.5M, 1G.
-Exit codes: 0 done, 1 failed, 2 bad usage, 130 and 143 stopped by Ctrl-C and SIGTERM.`;
+Exit codes: 0 done, 1 failed, 2 bad usage; stopped: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.`;
 
 /** Runs one command line and sets the exit code of the process. */
 export async function runProgram(args: readonly string[]): Promise<void> {
   let code: ExitCode = ExitCode.OK;
-  process.stdout.on('error', leaveQuietly);
+  process.stdout.on('error', leave);
+  process.stderr.on('error', () => {}); // Progress that nobody can read is no reason to stop.
   const program = makeProgram((result) => {
     code = result;
   });
@@ -31,9 +32,9 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   process.exitCode = code;
 }
 
-/** Whoever read the output has enough of it (`biovec explain … | head`). */
-function leaveQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+/** Without a word when the reader has had enough (`biovec explain … | head`). */
+function leave(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') process.stderr.write(`biovec: standard output: ${error.message}\n`);
   process.exit(ExitCode.FAILED);
 }
 
@@ -80,10 +81,10 @@ function addCopy(program: Command, ended: Ended): void {
     )
     .option('--flush', 'end when everything is on the medium')
     .option('--protect', 'keep tuples beside the destination: in DESTINATION.pi')
-    .option('--store <file>', 'with --protect: keep them in this file')
+    .option('--store <file>', 'with --protect: keep them in this file', parseName)
     .option('--verify', 'read the destination back and compare')
     .option('--stats', 'print what was mapped, copied, split and merged')
-    .option('--trace <file>', 'write every step of the path, one JSON object a line')
+    .option('--trace <file>', 'write every step of the path, one JSON object a line', parseName)
     .option('--json', 'print the result as one JSON object')
     .addOption(
       new Option('--progress <how>', 'on standard error: a bar on a terminal, lines of JSON, none')

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { BLKGETSIZE64, BLKPBSZGET, BLKROTATIONAL, BLKSSZGET } from '../abi/linux-block.ts';
 import { S_IFBLK, S_IFREG } from '../abi/linux-fs.ts';
+import { BlockError } from '../base/block-error.ts';
 import type { DirectAlignment, FileStat, FileSystem, Native } from '../base/env.ts';
 import { openFileEngine } from '../engine/file/open-file-engine.ts';
 import { blockError, envWith, pattern, TemporaryFile } from './file-fixture.test.ts';
@@ -63,6 +64,26 @@ test('permission: the error names the way out, and nothing falls back in silence
     const engine = await openFileEngine(file.path, { env: host, readOnly: true });
     assert.equal(engine.info.limits.read_only, true);
     await engine.close();
+  }
+});
+
+test('what the host has no more of is told by its name and its limit, never as EIO', async () => {
+  using file = new TemporaryFile(4096);
+  const limits: readonly (readonly [string, number, RegExp])[] = [
+    ['EMFILE', 24, /ulimit -n/],
+    ['ENFILE', 23, /fs\.file-max/],
+    ['EDQUOT', 122, /quota/],
+    ['ENAMETOOLONG', 36, /longer than the file system takes/],
+  ];
+  for (const [code, errno, words] of limits) {
+    const open: FileSystem['open'] = (_name, _flags, _mode, done) =>
+      setImmediate(() => done({ code, message: code }, -1));
+    const opening = openFileEngine(file.path, { env: envWith({ open }) });
+    await assert.rejects(opening, (error) => {
+      assert.ok(error instanceof BlockError);
+      assert.deepEqual([error.code, error.errno], [code, -errno]);
+      return words.test(error.reason);
+    });
   }
 });
 

@@ -13,7 +13,7 @@ import { protectData } from '../protect/protect-data.ts';
 import { FreshBlocks, StoreState } from '../protect/superblock.ts';
 import { openFile } from './file-choice.ts';
 import { bootOf, ProtectLower, requireStoreName, storePath } from './open-protected.ts';
-import type { FileTarget, ProtectTarget } from './target.ts';
+import type { ProtectedFile } from './target.ts';
 
 export interface CreateProtectedOptions {
   readonly guard?: ProtectGuard | undefined;
@@ -40,15 +40,6 @@ export interface ProtectedImage {
   readonly isComplete: boolean;
 }
 
-export type ProtectedFile = ProtectTarget & { readonly data: FileTarget };
-
-/** Only files and block devices keep what is protected. Throws BlockError EINVAL. */
-export function requireFile(target: ProtectTarget): ProtectedFile {
-  if (target.data.kind === 'file') return { ...target, data: target.data };
-  const reason = 'memory is protected anew each time: name a file or a block device';
-  throw new BlockError('EINVAL', { reason, device: target.text });
-}
-
 /** Makes the tuples of an image that is there: `biovec protect`. The image itself is only read. */
 export async function protectImage(
   target: ProtectedFile,
@@ -61,7 +52,8 @@ export async function protectImage(
     requireStoreName(target, data.engine);
     const format = { ...formatOf(options), fresh: FreshBlocks.UNCHECKED };
     const layout = layoutFor(data.engine.sizeBytes(), format);
-    const store = lower.device(await openNewStore(target, layout.storeBytes, options, lower));
+    await requireNoOther(target, options, lower);
+    const store = lower.device(await openNewStore(target, layout.storeBytes));
     options.onStart?.(layout.dataBytes);
     const { signal, onProgress } = options;
     const random = (): number => env.random();
@@ -104,13 +96,14 @@ export async function createProtected(
     const engine = await openFile(target.data.path, { env, direct, create: true });
     const data = lower.device(engine);
     requireStoreName(target, engine);
+    await requireNoOther(target, options, lower); // Before anything is emptied.
     const isFile = !engine.info.fixedSize;
     if (isFile) await emptyFile(engine, sizeBytes);
     else requireRoom(engine, sizeBytes);
     const fresh = isFile ? FreshBlocks.ZEROS : FreshBlocks.UNCHECKED;
     const format = { ...formatOf(options), fresh };
     const { storeBytes } = layoutFor(engine.sizeBytes(), format);
-    const store = lower.device(await openNewStore(target, storeBytes, options, lower));
+    const store = lower.device(await openNewStore(target, storeBytes));
     const { arena } = lower;
     const state = StoreState.CLEAN;
     await formatStore(data, store, format, { arena, random: () => env.random(), state });
@@ -150,25 +143,26 @@ function requireRoom(engine: Engine, sizeBytes: number): void {
   throw new BlockError('ENOSPC', { reason, device: engine.info.target });
 }
 
-/** A file of the size of the store. What is no store is never written over. */
-async function openNewStore(
+/** The file of the store is there or can be made. What is no store is never written over. */
+async function requireNoOther(
   target: ProtectedFile,
-  storeBytes: number,
   options: CreateProtectedOptions,
   lower: ProtectLower,
-): Promise<Engine> {
+): Promise<void> {
   const path = storePath(target);
-  const env = nodeEnv();
-  const old = lower.unkept(await openFile(path, { env, create: true }));
+  const old = lower.unkept(await openFile(path, { env: nodeEnv(), create: true }));
   try {
-    if (old.engine.sizeBytes() > 0) {
-      const isStore = await looksLikeStore(old, lower.arena);
-      if (!isStore || options.again !== true) throw exists(path, isStore);
-    }
+    if (old.engine.sizeBytes() === 0) return;
+    const isStore = await looksLikeStore(old, lower.arena);
+    if (!isStore || options.again !== true) throw exists(path, isStore);
   } finally {
     await old.close();
   }
-  return await openFile(path, { env, truncateTo: storeBytes });
+}
+
+/** Of the size of the store. Pre: `requireNoOther`. */
+function openNewStore(target: ProtectedFile, storeBytes: number): Promise<Engine> {
+  return openFile(storePath(target), { env: nodeEnv(), truncateTo: storeBytes });
 }
 
 function exists(device: string, isStore: boolean): BlockError {

@@ -28,7 +28,7 @@ export async function openFile(
   engine: EngineChoice = engineFromEnvironment(),
 ): Promise<Engine> {
   if (engine === 'file') return await openFileEngine(path, options);
-  const share = ringShare(options, engine);
+  const share = ringShare(path, options, engine);
   if (share === null) return await openFileEngine(path, options);
   try {
     return await openUringEngine(path, options);
@@ -38,11 +38,17 @@ export async function openFile(
 }
 
 /** null: there is no ring, and nobody insists on it. */
-function ringShare(options: FileEngineOptions, engine: EngineChoice): LaneShare | null {
+function ringShare(
+  device: string,
+  options: FileEngineOptions,
+  engine: EngineChoice,
+): LaneShare | null {
   try {
     return LaneShare.acquire(options.env);
   } catch (error) {
-    if (engine === 'auto' && error instanceof BlockError) return null;
-    throw error;
+    if (!(error instanceof BlockError)) throw error;
+    if (engine === 'auto') return null;
+    const reason = `engine 'uring' was asked for, but there is no ring: ${error.reason}`;
+    throw new BlockError(error.code, { reason, device, cause: error });
   }
 }

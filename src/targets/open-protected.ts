@@ -10,7 +10,7 @@ import { formatStore, layoutFor, type StoreFormat } from '../protect/open-store.
 import { FreshBlocks, StoreState } from '../protect/superblock.ts';
 import { openFile } from './file-choice.ts';
 import type { OpenEngineOptions } from './open-engine.ts';
-import type { FileTarget, ProtectTarget } from './target.ts';
+import type { ProtectedFile, ProtectTarget } from './target.ts';
 
 /** Tuples in memory (32 MiB), a log after a crash (64 MiB), requests and their bounce pages. */
 const ARENA_BYTES = 192 * MIB;
@@ -20,7 +20,7 @@ const BOOT_ID_TEXT = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export type OpenLower = (options: OpenEngineOptions) => Promise<Engine>;
 
 /** Where the tuples of a protected file or block device are. */
-export function storePath(target: ProtectTarget & { readonly data: FileTarget }): string {
+export function storePath(target: ProtectedFile): string {
   return target.store ?? `${target.data.path}.pi`;
 }
 

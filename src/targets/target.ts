@@ -91,6 +91,23 @@ function protectTarget(text: string, rest: string): ProtectTarget {
   return { kind: 'protect', text, data, ...words };
 }
 
+/** A protected file or block device. */
+export type ProtectedFile = ProtectTarget & { readonly data: FileTarget };
+
+/**
+ * `data` with its tuples in `store` (null: beside it). Throws BlockError EINVAL when `protect:`
+ * could not name it later: `disk,ordered` is a file, but `protect:disk,ordered` is another one.
+ */
+export function protectedFile(data: FileTarget, store: string | null): ProtectedFile {
+  const text = `protect:${data.path}${store === null ? '' : `,store=${store}`}`;
+  const target = parseTarget(text);
+  if (target.kind === 'protect' && target.data.kind === 'file' && target.store === store) {
+    if (target.data.path === data.path) return { ...target, data: target.data };
+  }
+  const reason = `'${text}' would name another file; take a name without comma, or a link`;
+  throw new BlockError('EINVAL', { reason, device: data.path });
+}
+
 function memorySize(text: string, size: string): number {
   let sizeBytes: number;
   try {

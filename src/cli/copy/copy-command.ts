@@ -5,6 +5,7 @@ import { ExitCode, UsageError } from '../exit-code.ts';
 import { Interrupt } from '../interrupt.ts';
 import { CopyJob, type CopyReport } from './copy-job.ts';
 import { copyJson, copyLines, failureJson, failureLine, statsLines } from './copy-report.ts';
+import { requireDistinct } from './distinct-files.ts';
 import type { SparsePolicy } from './endpoint.ts';
 import { Progress, type ProgressStyle } from './progress.ts';
 import { TraceFile } from './trace-file.ts';
@@ -66,18 +67,22 @@ export async function runCopy(from: string, to: string, flags: CopyFlags): Promi
     interrupt.signal,
     progress,
   );
-  let result: CopyReport;
+  let result: CopyReport | null = null;
   try {
     using _bar = progress;
+    const { protect, store, trace: traceName } = flags;
+    await requireDistinct({ source, destination, protect, store, trace: traceName });
+    trace?.open();
     result = await job.run(source, destination);
+    trace?.close();
   } catch (error) {
-    const line = failureLine(error, job.advanced, to);
+    trace?.abandon();
+    const { advanced } = job;
+    const line = failureLine(error, { advanced, hasBegun: job.hasBegun && result === null }, to);
     if (line === null) throw error; // A bug, not a failure.
-    if (flags.json === true) report.write(`${failureJson(error, job.advanced)}\n`);
+    if (flags.json === true) report.write(`${failureJson(error, advanced)}\n`);
     process.stderr.write(`biovec: ${line}\n`);
     return ExitCode.FAILED;
-  } finally {
-    trace?.close();
   }
   const isDone = result.isComplete && (flags.verify !== true || result.verifiedBytes !== null);
   const stoppedBy = isDone ? null : interrupt.by;

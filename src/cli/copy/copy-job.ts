@@ -6,7 +6,7 @@ import type { Target } from '../../targets/target.ts';
 import { ChunkDigests } from './chunk-digests.ts';
 import { allData, type Chunk, planCopy, planStream } from './copy-plan.ts';
 import { type CopySink, type CopySource, knowsHoles, type SparsePolicy } from './endpoint.ts';
-import { type EndpointOptions, openSink, openSource, requireDifferent } from './open-endpoints.ts';
+import { type EndpointOptions, openSink, openSource } from './open-endpoints.ts';
 import { Pump, type PumpResult, shrunk } from './pump.ts';
 import { StreamSink } from './stream-sink.ts';
 import type { TraceFile } from './trace-file.ts';
@@ -87,6 +87,11 @@ export class CopyJob {
     return this.#advanced;
   }
 
+  /** The destination is open: a file was emptied, and is not what it was before. */
+  get hasBegun(): boolean {
+    return this.#sink !== null;
+  }
+
   /** A write of a stream was given up but goes on: leave by the signal, not by an exit. */
   get isBlocked(): boolean {
     return this.#sink instanceof StreamSink && this.#sink.isBlocked;
@@ -99,7 +104,6 @@ export class CopyJob {
     const source = await openSource(from, opening);
     let report: CopyReport;
     try {
-      await requireDifferent(from, to);
       const sink = await openSink(to, source.size, opening);
       this.#sink = sink;
       for (const { disk } of [source, sink]) if (disk !== null) trace?.add(disk.device);

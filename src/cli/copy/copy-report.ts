@@ -57,10 +57,22 @@ export function copyJson(report: CopyReport, stoppedBy: StopSignal | null): stri
   });
 }
 
+/** How far a copy was that failed. */
+export interface CopyAtFailure {
+  readonly advanced: number;
+  /** The destination is open: a file was emptied, and is not what it was before. */
+  readonly hasBegun: boolean;
+}
+
 /** A sentence for a failure that a user can meet; null for anything else, which is a bug. */
-export function failureLine(error: unknown, advanced: number, destination: string): string | null {
+export function failureLine(
+  error: unknown,
+  job: CopyAtFailure,
+  destination: string,
+): string | null {
   if (!(error instanceof BlockError)) return null;
-  if (advanced === 0 || error.code === 'ERR_BIOVEC_VERIFY') return error.message;
+  const { advanced, hasBegun } = job;
+  if (!hasBegun || error.code === 'ERR_BIOVEC_VERIFY') return error.message;
   const where = destination === '-' ? 'the output' : `'${destination}'`;
   return `${error.message}; after ${formatSize(advanced)}, so ${where} is incomplete`;
 }

@@ -1,4 +1,3 @@
-import { type BigIntStats, promises as fs, fstatSync } from 'node:fs';
 import { BlockError } from '../../base/block-error.ts';
 import { formatSize } from '../../base/units.ts';
 import { BlockDevice } from '../../device/block-device.ts';
@@ -6,9 +5,9 @@ import { Disk } from '../../device/disk.ts';
 import type { Arena } from '../../memory/arena.ts';
 import { nodeEnv } from '../../node/node-env.ts';
 import { ProtectEngine } from '../../protect/protect-engine.ts';
-import { createProtected, requireFile } from '../../targets/create-protected.ts';
+import { createProtected } from '../../targets/create-protected.ts';
 import { open } from '../../targets/open.ts';
-import { parseTarget, type Target } from '../../targets/target.ts';
+import { protectedFile, type Target } from '../../targets/target.ts';
 import { DiskSink } from './disk-sink.ts';
 import { DiskSource } from './disk-source.ts';
 import type { CopySink, CopySource, SparsePolicy } from './endpoint.ts';
@@ -73,47 +72,19 @@ async function openProtectedSink(
   size: number | null,
   options: EndpointOptions,
 ): Promise<CopySink> {
-  const named = parseTarget(`protect:${target.text}`);
-  if (size === null || named.kind !== 'protect') {
+  if (size === null || target.kind !== 'file') {
     const reason = '--protect needs to know the size first, and the source is a stream';
     throw new BlockError('EINVAL', { reason, device: target.text });
   }
   const { arena, direct, flush } = options;
-  const engine = await createProtected(
-    { ...requireFile(named), store: options.store },
-    {
-      sizeBytes: size,
-      direct,
-      flushesAtClose: flush,
-      again: true,
-    },
-  );
+  const engine = await createProtected(protectedFile(target, options.store), {
+    sizeBytes: size,
+    direct,
+    flushesAtClose: flush,
+    again: true,
+  });
   const { defer, nowNs } = nodeEnv();
   const disk = new Disk(new BlockDevice({ engine, arena, defer, nowNs }));
   const isEmpty = engine instanceof ProtectEngine && engine.isFresh;
   return new DiskSink({ disk, arena, discards: options.sparse === 'always', isEmpty });
-}
-
-/** Throws when both name one file or device: emptying the destination would empty the source. */
-export async function requireDifferent(source: Target, destination: Target): Promise<void> {
-  const [from, to] = await Promise.all([identify(source, 0), identify(destination, 1)]);
-  if (from === null || to === null) return;
-  const isSame = from.dev === to.dev && from.ino === to.ino;
-  const isSameDevice = from.isBlockDevice() && to.isBlockDevice() && from.rdev === to.rdev;
-  const isStorage = to.isFile() || to.isBlockDevice();
-  if (!isStorage || !(isSame || isSameDevice)) return;
-  const reason = 'source and destination are the same file';
-  throw new BlockError('EINVAL', { reason, device: destination.text });
-}
-
-/** null: memory, or nothing there. */
-async function identify(target: Target, stdioFd: number): Promise<BigIntStats | null> {
-  if (target.kind === 'stdio') return fstatSync(stdioFd, { bigint: true });
-  const file = target.kind === 'protect' ? target.data : target;
-  if (file.kind !== 'file') return null;
-  try {
-    return await fs.stat(file.path, { bigint: true });
-  } catch {
-    return null; // Opening it says what is wrong.
-  }
 }

@@ -5,7 +5,7 @@ import { type IntegrityProfile, intervalBytes } from '../../integrity/integrity-
 import { PiWalk } from '../../integrity/pi-walk.ts';
 import { copyPages, zeroPages } from '../../memory/copy.ts';
 import { targetOf } from '../arguments.ts';
-import { requireDifferent } from '../copy/open-endpoints.ts';
+import { requireDistinct } from '../copy/distinct-files.ts';
 import { Progress, type ProgressStyle } from '../copy/progress.ts';
 import { ExitCode } from '../exit-code.ts';
 import { Interrupt } from '../interrupt.ts';
@@ -41,7 +41,7 @@ export async function runPiGenerate(
   out: PiOutput = process.stdout,
 ): Promise<ExitCode> {
   const profile = profileOf(flags);
-  await requireDifferent(targetOf(from), targetOf(to));
+  await requireDistinct({ source: targetOf(from), destination: targetOf(to) });
   const arena = makePiArena();
   const image = await openPi(from, arena);
   let isComplete: boolean;

@@ -1,9 +1,6 @@
 import { formatSize } from '../../base/units.ts';
-import {
-  type ProtectedFile,
-  type ProtectImageOptions,
-  protectImage,
-} from '../../targets/create-protected.ts';
+import { type ProtectImageOptions, protectImage } from '../../targets/create-protected.ts';
+import { type ProtectedFile, protectedFile } from '../../targets/target.ts';
 import { targetOf } from '../arguments.ts';
 import { Progress, type ProgressStyle } from '../copy/progress.ts';
 import { ExitCode, UsageError } from '../exit-code.ts';
@@ -20,20 +17,19 @@ export interface ProtectFlags {
 }
 
 /** `IMAGE` or `protect:IMAGE`, with a store elsewhere if the user says so. */
-export function protectedFile(text: string, store: string | undefined): ProtectedFile {
+export function imageOf(text: string, store: string | undefined): ProtectedFile {
   const target = targetOf(text);
   const plain = target.kind === 'protect' ? target.data : target;
   if (plain.kind !== 'file') {
     throw new UsageError(`'${text}' keeps nothing: name a file or a block device`);
   }
-  const base = target.kind === 'protect' ? target : targetOf(`protect:${text}`);
-  if (base.kind !== 'protect') throw new UsageError(`'${text}' cannot be protected`);
-  return { ...base, data: plain, store: store ?? base.store };
+  const named = target.kind === 'protect' ? target.store : null;
+  return protectedFile(plain, store ?? named);
 }
 
 /** `biovec protect IMAGE`: the image is only read. */
 export async function runProtect(text: string, flags: ProtectFlags): Promise<ExitCode> {
-  const target = protectedFile(text, flags.store);
+  const target = imageOf(text, flags.store);
   using interrupt = new Interrupt();
   using progress = new Progress(flags.progress, process.stderr);
   const options: ProtectImageOptions = {
@@ -55,11 +51,7 @@ export async function runProtect(text: string, flags: ProtectFlags): Promise<Exi
   const { blocks, guard, intervalBytes, tupleBytes, store, storeBytes } = result;
   const format = `${guard}, ${intervalBytes} + ${tupleBytes} bytes`;
   process.stdout.write(`${blocks} blocks protected (${format})\n`);
-  process.stdout.write(`tuples in '${store}' (${formatSize(storeBytes)}); use it as `);
-  process.stdout.write(`protect:${target.data.path}${storeWord(target)}\n`);
+  process.stdout.write(`tuples in '${store}' (${formatSize(storeBytes)}); `);
+  process.stdout.write(`use it as ${target.text}\n`);
   return ExitCode.OK;
-}
-
-function storeWord(target: ProtectedFile): string {
-  return target.store === null ? '' : `,store=${target.store}`;
 }

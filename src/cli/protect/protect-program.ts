@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { parseBytes, parseCount } from '../arguments.ts';
+import { parseBytes, parseCount, parseName } from '../arguments.ts';
 import type { ExitCode } from '../exit-code.ts';
 import type { ProtectFlags } from './protect-command.ts';
 import type { VerifyFlags } from './verify-command.ts';
@@ -16,7 +16,7 @@ export function addProtect(program: Command, ended: (code: ExitCode) => void): v
     .command('protect')
     .description('make tuples for an image, so that damage to it is found')
     .argument('<image>', 'file or block device')
-    .option('--store <file>', 'where the tuples go (default: IMAGE.pi)')
+    .option('--store <file>', 'where the tuples go (default: IMAGE.pi)', parseName)
     .option('--again', 'there are tuples already: make them anew')
     .addOption(
       new Option('--guard <guard>', 'crc64: tuples of 16 bytes, crc16: of 8').choices([
@@ -36,7 +36,7 @@ export function addProtect(program: Command, ended: (code: ExitCode) => void): v
     .command('verify')
     .description('compare every block of a protected image with its tuple')
     .argument('<image>', 'file or block device')
-    .option('--store <file>', 'where the tuples are (default: IMAGE.pi)')
+    .option('--store <file>', 'where the tuples are (default: IMAGE.pi)', parseName)
     .option('--list <count>', 'bad blocks to name; all are counted', parseCount, 100)
     .option('--json', 'print the result as one JSON object')
     .addOption(progressOption())

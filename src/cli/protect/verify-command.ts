@@ -9,7 +9,7 @@ import { open } from '../../targets/open.ts';
 import { Progress, type ProgressStyle } from '../copy/progress.ts';
 import { ExitCode } from '../exit-code.ts';
 import { Interrupt } from '../interrupt.ts';
-import { protectedFile } from './protect-command.ts';
+import { imageOf } from './protect-command.ts';
 
 /** As commander gives them. */
 export interface VerifyFlags {
@@ -43,10 +43,9 @@ interface VerifyReport {
 
 /** `biovec verify IMAGE`: nothing is written, also after a crash. Exit 1 when a block is bad. */
 export async function runVerify(text: string, flags: VerifyFlags): Promise<ExitCode> {
-  const target = protectedFile(text, flags.store);
-  const store = target.store === null ? '' : `,store=${target.store}`;
+  const target = imageOf(text, flags.store);
   using interrupt = new Interrupt();
-  const disk = await open(`protect:${target.data.path}${store}`, { readOnly: true });
+  const disk = await open(target.text, { readOnly: true });
   let report: VerifyReport;
   try {
     using progress = new Progress(flags.progress, process.stderr);

@@ -225,6 +225,12 @@ const OPEN_REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left',
   EFBIG: 'the file system takes no file that long',
   ENOTDIR: 'a part of the path is no folder',
+  EMFILE: 'the process has as many open files as ulimit -n allows',
+  ENFILE: 'the system has as many open files as fs.file-max allows',
+  EDQUOT: 'the disk quota is used up',
+  ETXTBSY: 'it is a program that runs; readOnly asks for less',
+  ENAMETOOLONG: 'the name, or a part of it, is longer than the file system takes',
+  ELOOP: 'too many symbolic links, or a circle of them',
 };
 
 /** A callback of node:fs as a promise, its error as a BlockError. Control plane only. */
