@@ -1,6 +1,8 @@
+import { isMainThread } from 'node:worker_threads';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../abi/io-uring.ts';
 import type { RingArea, RingDoor, RingPoll } from '../base/env.ts';
 import { Errno } from '../base/errno.ts';
+import type { RingLeases } from './ring-leases.ts';
 import type { RingLibc } from './ring-libc.ts';
 
 export interface LinuxRingOptions {
@@ -8,6 +10,8 @@ export interface LinuxRingOptions {
   readonly lockedBytesMax: number;
   /** See `RingDoor.wakeFd`. Default: -1. */
   readonly wakeFd?: number;
+  /** Where a worker notes what it holds. Default: nowhere. */
+  readonly leases?: RingLeases | null;
 }
 
 /** Its reactions are the cheapest things that run soon: 0.05 µs, where a tick takes 0.25. */
@@ -19,6 +23,7 @@ export class LinuxRing implements RingDoor {
   readonly lockedBytesMax: number;
   readonly wakeFd: number;
   readonly #libc: RingLibc;
+  readonly #leases: RingLeases | null;
   /** What an eventfd is read into: 8 bytes that do not move. */
   readonly #count = new Uint8Array(new SharedArrayBuffer(8));
   readonly #countAddress: number;
@@ -30,6 +35,7 @@ export class LinuxRing implements RingDoor {
 
   constructor(options: LinuxRingOptions) {
     this.#libc = options.libc;
+    this.#leases = options.leases ?? null;
     this.kind = options.libc.kind;
     this.lockedBytesMax = options.lockedBytesMax;
     this.wakeFd = options.wakeFd ?? -1;
@@ -37,7 +43,7 @@ export class LinuxRing implements RingDoor {
   }
 
   setup(entries: number, address: number): number {
-    return this.#result(this.#libc.setup(entries, address));
+    return this.#opened(this.#libc.setup(entries, address));
   }
 
   enter(
@@ -59,10 +65,12 @@ export class LinuxRing implements RingDoor {
   map(fd: number, offset: number, bytes: number): RingArea | number {
     const address = this.#libc.mmap(bytes, fd, offset);
     if (address < 0) return this.#result(-1);
+    this.#leases?.mapping(address, bytes);
     return { address, buffer: this.#libc.view(address, bytes) };
   }
 
   unmap(area: RingArea): void {
+    this.#leases?.dropMapping(area.address);
     this.#libc.munmap(area.address, area.buffer.byteLength);
   }
 
@@ -71,7 +79,7 @@ export class LinuxRing implements RingDoor {
   }
 
   eventfd(count: number): number {
-    return this.#result(this.#libc.eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK));
+    return this.#opened(this.#libc.eventfd(count, EFD_CLOEXEC | EFD_NONBLOCK));
   }
 
   drain(fd: number): void {
@@ -79,16 +87,20 @@ export class LinuxRing implements RingDoor {
   }
 
   close(fd: number): void {
+    this.#leases?.dropDescriptor(fd);
     this.#libc.close(fd);
   }
 
   /**
    * koffi calls back outside of Node's own callbacks, so neither promises nor ticks would run after
    * it. The immediate does: its phase of the loop is the next one.
+   *
+   * Not in a worker. When one is terminated, also by `process.exit` of the main thread, Node runs
+   * its loop once more, and a call back then ends the whole process by SIGSEGV.
    */
   poll(fd: number, onReadable: () => void): RingPoll | null {
     const { poll } = this.#libc;
-    if (poll === null) return null;
+    if (poll === null || !isMainThread) return null;
     const handle = poll(fd, () => void setImmediate(onReadable));
     handle.unref();
     this.#polls.add(handle);
@@ -109,6 +121,11 @@ export class LinuxRing implements RingDoor {
   atExit(fn: () => void): () => void {
     process.on('exit', fn);
     return () => void process.off('exit', fn);
+  }
+
+  #opened(fd: number): number {
+    if (fd >= 0) this.#leases?.descriptor(fd);
+    return this.#result(fd);
   }
 
   #result(value: number): number {

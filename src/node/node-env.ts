@@ -1,7 +1,8 @@
 import fs from 'node:fs';
 import type { FileFlags, FileSystem, HostEnv } from '../base/env.ts';
 import { nativeDoor } from './native-door.ts';
-import { ringDoor } from './ring-door.ts';
+import { ringDoor, ringLibcOf } from './ring-door.ts';
+import { watchWorkers } from './ring-leases.ts';
 
 /** Where a flag is not known (macOS, Windows) it is 0, and what needs it says so. */
 const flags: FileFlags = {
@@ -61,3 +62,9 @@ export function nodeEnv(): HostEnv {
   };
   return instance;
 }
+
+// When this module is loaded, since a worker may be started before this thread opens anything.
+watchWorkers(() => {
+  const { native } = nodeEnv();
+  return native === null ? null : ringLibcOf(native.kind);
+});

@@ -3,6 +3,7 @@ import type { RingDoor } from '../base/env.ts';
 import { Errno } from '../base/errno.ts';
 import { koffiRingLibc, nodeRingLibc } from './ffi.unsafe.ts';
 import { LinuxRing } from './linux-ring.ts';
+import { ownLeases } from './ring-leases.ts';
 import type { RingLibc } from './ring-libc.ts';
 
 export interface RingDoorResult {
@@ -15,14 +16,20 @@ export interface RingDoorResult {
 export function ringDoor(ffiKind: string | null, wakeFd = -1): RingDoorResult {
   if (ffiKind === null) return { door: null, reason: 'no foreign functions' };
   try {
-    const libc = ffiKind === 'koffi' ? koffiRingLibc() : nodeRingLibc();
-    const door = new LinuxRing({ libc, lockedBytesMax: lockedBytesMax(), wakeFd });
+    const libc = ringLibcOf(ffiKind);
+    const leases = ownLeases();
+    const door = new LinuxRing({ libc, lockedBytesMax: lockedBytesMax(), wakeFd, leases });
     selfTest(door, libc);
     return { door, reason: `${libc.kind} opened it` };
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     return { door: null, reason: `${ffiKind}: ${text.split('\n', 1)[0]}` };
   }
+}
+
+/** Throws when the library cannot bind them. */
+export function ringLibcOf(ffiKind: string): RingLibc {
+  return ffiKind === 'koffi' ? koffiRingLibc() : nodeRingLibc();
 }
 
 /** Known answers first, as for the other door: errors, an address, an eventfd by that address. */
