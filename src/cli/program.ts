@@ -157,7 +157,7 @@ function addHolds(program: Command, ended: Ended): void {
   program
     .command('holds')
     .description('who holds which page, how, by which call, and for how long')
-    .argument('<subject>', 'process id, its socket, or a file that copy --trace wrote')
+    .argument('<subject>', 'process id, its socket, or a file that copy --trace wrote', parseName)
     .option('--at <line>', 'of a recorded run: what was held after that line', parseCount)
     .option('--json', 'print one JSON value')
     .addHelpText(
@@ -179,11 +179,16 @@ function exitCodeOf(error: unknown): ExitCode {
     process.stderr.write(`biovec: ${error.message}\n`);
     return ExitCode.USAGE;
   }
-  if (error instanceof BlockError) {
+  if (error instanceof BlockError || isSystemError(error)) {
     process.stderr.write(`biovec: ${error.message}\n`);
     return ExitCode.FAILED;
   }
   throw error; // A bug: the stack is what helps.
+}
+
+/** What the host refused outside of a target: no temporary folder, a record that is a loop. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 
 /** `src/cli/` and `dist/cli/` lie equally deep. */

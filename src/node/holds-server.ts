@@ -134,5 +134,18 @@ export async function askHolds(path: string): Promise<ProcessHolds> {
       'a program shows its holds when it was started with BIOVEC_HOLDS=1';
     throw new BlockError(code, { reason, cause });
   });
-  return JSON.parse(text) as ProcessHolds;
+  const report = parsedReport(text);
+  if (report !== null) return report;
+  const reason = `what answers at ${path} is no program with biovec`;
+  throw new BlockError('EINVAL', { reason });
+}
+
+/** null: it is none. */
+function parsedReport(text: string): ProcessHolds | null {
+  try {
+    const report = JSON.parse(text) as Partial<ProcessHolds> | null;
+    return Array.isArray(report?.sources) ? (report as ProcessHolds) : null;
+  } catch {
+    return null;
+  }
 }

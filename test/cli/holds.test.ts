@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
 import {
@@ -68,6 +70,29 @@ test('what is no record, and a process that does not answer, are said in a sente
   assert.match(absent.stderr, /started with BIOVEC_HOLDS=1/);
   const usage = await run(['holds', join(folder, 'no.socket'), '--at', '3']);
   assert.equal(usage.code, 2);
+});
+
+test('a subject that is neither, and an answer of somebody else, are sentences too', async (t) => {
+  const folder = makeFolder(t);
+  const [loop, socket] = [join(folder, 'loop'), join(folder, 'socket')];
+  symlinkSync(loop, loop);
+  const failures: readonly (readonly [string, RegExp])[] = [
+    [folder, /^biovec: EINVAL: it is neither a recorded run nor the socket of a program/],
+    [loop, /^biovec: ELOOP: [^\n]*\n$/],
+    [socket, /^biovec: EINVAL: what answers at .* is no program with biovec\n$/],
+  ];
+  for (const answer of ['garbage{', '{}', 'null']) {
+    const server = createServer((client) => client.end(answer)).listen(socket);
+    await once(server, 'listening');
+    for (const [subject, sentence] of failures) {
+      const { code, stderr } = await run(['holds', subject]);
+      assert.equal(code, 1, subject);
+      assert.match(stderr, sentence);
+    }
+    server.close();
+    await once(server, 'close');
+  }
+  assert.equal((await run(['holds', ''])).code, 2);
 });
 
 test('a running process is asked who holds what, and pins without an owner are told', async (t) => {

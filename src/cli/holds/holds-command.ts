@@ -22,6 +22,10 @@ const RECORD_BYTES_MAX = 512 * MIB;
 export async function runHolds(subject: string, flags: HoldsFlags): Promise<ExitCode> {
   const stat = statSync(subject, { throwIfNoEntry: false });
   if (stat?.isFile() === true) return showRecord(subject, stat.size, flags);
+  if (stat !== undefined && !stat.isSocket()) {
+    const reason = 'it is neither a recorded run nor the socket of a program';
+    throw new BlockError('EINVAL', { reason, device: subject });
+  }
   if (flags.at !== undefined) throw new UsageError('--at names a line of a recorded run');
   const isPid = stat === undefined && /^\d+$/.test(subject);
   const report = await askHolds(isPid ? holdsSocketOf(Number(subject)) : subject);
