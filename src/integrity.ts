@@ -8,6 +8,7 @@ export {
   IntegrityFlag,
   type IntegrityProfile,
   integrityOfType,
+  PiType,
   validateIntegrity,
 } from './integrity/integrity-profile.ts';
 export { PiWalk } from './integrity/pi-walk.ts';

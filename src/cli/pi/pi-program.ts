@@ -33,7 +33,11 @@ export function addPi(program: Command, ended: (code: ExitCode) => void, out?: P
     .argument('<image>', 'file or block device')
     .argument('[meta]', 'the records; none with --interleaved')
     .option('--seed <block>', 'ref tag of the first block', parseBlock, 0)
-    .option('--check <tags>', 'which tags: guard,ref,app', parseChecks, 3)
+    .addOption(
+      new Option('--check <tags>', 'which tags: guard,ref,app')
+        .argParser(parseChecks)
+        .default(parseChecks('guard,ref'), 'guard,ref'),
+    )
     .option('--app-tag <tag>', 'app tag that --check app expects', parseAppTag, 0)
     .option('--app-mask <bits>', 'bits of the app tag that count', parseAppTag, 0xffff)
     .option('--list <count>', 'bad blocks to name; all are counted', parseCount, 100)

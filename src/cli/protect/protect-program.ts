@@ -24,7 +24,11 @@ export function addProtect(program: Command, ended: (code: ExitCode) => void): v
         'crc16',
       ]),
     )
-    .option('--interval <bytes>', 'data under one tuple (default: 4096, or 512)', parseBytes)
+    .option(
+      '--interval <bytes>',
+      'data under one tuple (default: 4096, or 512 if the size is no multiple)',
+      parseBytes,
+    )
     .option('--json', 'print the result as one JSON object')
     .addOption(progressOption())
     .addHelpText('after', PROTECT_HELP)
