@@ -4,7 +4,7 @@ import { assert } from './assert.ts';
 // The top bit stays clear, because V8 boxes numbers from 2^31 on and the path allocates nothing.
 // Releasing bumps the generation, so a stale tag fails loudly instead of naming a stranger.
 
-export const TAG_SLOT_BITS = 20;
+const TAG_SLOT_BITS = 20;
 export const TAG_SLOTS_MAX = 2 ** TAG_SLOT_BITS;
 export const TAG_NONE = 0xffffffff;
 const SLOT_MASK = TAG_SLOTS_MAX - 1;

@@ -56,7 +56,7 @@ export interface ModelTraits {
   readonly isAmple: boolean;
 }
 
-export class FileModel {
+class FileModel {
   readonly rig: CacheRig;
   readonly file: ExtentFile;
   readonly space: UserSpace;

@@ -19,7 +19,7 @@ export interface CacheHost {
   unreserve(blocks: number): void;
 }
 
-export class PageCacheCounters {
+class PageCacheCounters {
   /** Pages that reclaim dropped, left because of a pin, left for another hold. */
   dropped = 0;
   keptPinned = 0;

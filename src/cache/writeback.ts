@@ -167,7 +167,7 @@ function writeEnded(io: CacheIo): void {
 }
 
 /** The blocks of pages [first, end) have the file's bytes now. */
-export function convertWritten(file: FileCore, first: number, end: number): void {
+function convertWritten(file: FileCore, first: number, end: number): void {
   for (let index = first; index < end; ) {
     file.extents.lookup(index, run);
     const stop = Math.min(run.end, end);

@@ -8,7 +8,7 @@ import { PAGE_BYTES } from '../base/units.ts';
 /** Ranges of one page that devices own, as start and end in pairs. */
 type Ranges = number[];
 
-export class DmaOwnership {
+class DmaOwnership {
   isEnabled = false;
   /** By frame number. A range that two mappings cover stands twice. */
   readonly #owned = new Map<number, Ranges>();

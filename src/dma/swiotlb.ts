@@ -21,7 +21,7 @@ import { DmaDir, NOT_NOW } from './dma-status.ts';
 export const SWIOTLB_SLOT_BYTES = 2048;
 const SLOT_SHIFT = 11;
 /** Slots of one bounce buffer, which never leaves its group (Linux: IO_TLB_SEGSIZE). */
-export const SWIOTLB_GROUP_SLOTS = 128;
+const SWIOTLB_GROUP_SLOTS = 128;
 export const SWIOTLB_BYTES_MAX = SWIOTLB_GROUP_SLOTS * SWIOTLB_SLOT_BYTES;
 const SLOTS_PER_PAGE = PAGE_BYTES / SWIOTLB_SLOT_BYTES;
 

@@ -37,7 +37,7 @@ export interface PayloadKeeper {
 }
 
 /** A place in rows that was marked before something moves on from it. */
-export class RowsMark implements RowsAt {
+class RowsMark implements RowsAt {
   table: BvecTable;
   row = 0;
   done = 0;

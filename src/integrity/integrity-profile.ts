@@ -47,7 +47,7 @@ export type IntegrityInput = { readonly [Name in keyof IntegrityProfile]?: Integ
 export const METADATA_BYTES_MAX = 2 * MIB;
 /** What NVMe can say. */
 const METADATA_SIZE_MAX = 65535;
-export const INTERVAL_BYTES_MAX = 65536;
+const INTERVAL_BYTES_MAX = 65536;
 
 export const TUPLE_BYTES: Readonly<Record<Csum, number>> = { none: 0, ip: 8, crc16: 8, crc64: 16 };
 

@@ -12,7 +12,7 @@ import { type Csum, hasRefTag, type IntegrityProfile } from './integrity-profile
 // as a signed integer: larger numbers would be boxed.
 
 /** App tag that switches checking off. */
-export const APP_ESCAPE = 0xffff;
+const APP_ESCAPE = 0xffff;
 export const TUPLE_BYTES_MAX = 16;
 
 /** Where the app tag starts in the tuple; the guard takes what is before it. */
@@ -22,11 +22,6 @@ export function appTagStart(csum: Csum): number {
 
 export function refTagStart(csum: Csum): number {
   return csum === 'crc64' ? 10 : 4;
-}
-
-/** Bits of the ref tag above the lower 32. */
-export function refHighMask(csum: Csum): number {
-  return csum === 'crc64' ? 0xffff : 0;
 }
 
 export function read16(u8: Uint8Array, at: number): number {

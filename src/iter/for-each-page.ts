@@ -44,7 +44,7 @@ export interface ForEachPageOptions {
   readonly signal: { readonly aborted: boolean } | null;
 }
 
-export const FOR_EACH_PAGE_BATCH_MAX = 256;
+const FOR_EACH_PAGE_BATCH_MAX = 256;
 
 /** Pins, page by page, the batch of Linux's direct I/O. */
 export const EACH_PAGE_PINNED: ForEachPageOptions = Object.freeze({

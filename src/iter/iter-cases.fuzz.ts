@@ -18,7 +18,7 @@ import { HOLE } from './page-source.ts';
 export { RUNS } from '../base/runs.fuzz.ts';
 
 /** Address of the first mapped page of a USER case. */
-export const SPACE_BASE = 0x10000;
+const SPACE_BASE = 0x10000;
 /** Byte under an absent page, a hole, or a page that must be waited for or forbids the access. */
 export const FAULT = -1;
 /** Bytes of the outside have an address below this: OUTSIDE_TOP - (segment * 2^20 + offset). */

@@ -58,7 +58,7 @@ export function pinRows(piece: Piece, iter: IovIter, bytes: number, unit: number
 }
 
 /** Cuts `bytes` off the end of what is pinned. */
-export function trimPins(piece: Piece, bytes: number): void {
+function trimPins(piece: Piece, bytes: number): void {
   assert(piece.pins !== null, 'user rows: nothing is pinned');
   piece.pinRows = trimRows(piece.pins, 0, piece.pinRows, bytes);
 }

@@ -240,7 +240,7 @@ export class Arena {
 }
 
 /** Drops the allocator's own reference on a folio. */
-export function dropFolio(region: Region, head: number): void {
+function dropFolio(region: Region, head: number): void {
   const refs = (region.refs[head] as number) - 1;
   assert(refs >= 0, 'arena: folio released twice');
   region.refs[head] = refs;

@@ -110,7 +110,7 @@ export function serveHoldsIfAsked(): void {
   serveHolds(asked === '1' ? undefined : asked);
 }
 
-export function processHolds(): ProcessHolds {
+function processHolds(): ProcessHolds {
   return { pid: process.pid, nowNs: nodeEnv().nowNs(), ...holdsReport() };
 }
 

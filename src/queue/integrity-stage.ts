@@ -32,7 +32,7 @@ import { zeroPages } from '../memory/copy.ts';
 import { IntegrityCounters } from './integrity-counters.ts';
 
 /** Payloads of one device: as many bios as a queue has in flight, and fronts of a user's. */
-export const PAYLOADS_DEFAULT = 256;
+const PAYLOADS_DEFAULT = 256;
 /** Answer of `admit`: wait for a completion. */
 export const PAYLOAD_WAIT = 1;
 /** A payload of the block layer is one contiguous piece. */

@@ -5,7 +5,7 @@ import { LaneShare } from '../engine/uring/lanes.ts';
 import { openUringEngine } from '../engine/uring/open-uring-engine.ts';
 
 /** Which engine carries files and block devices. 'auto': the ring where there is one. */
-export const ENGINE_CHOICES = ['auto', 'file', 'uring'] as const;
+const ENGINE_CHOICES = ['auto', 'file', 'uring'] as const;
 export type EngineChoice = (typeof ENGINE_CHOICES)[number];
 
 /** BIOVEC_ENGINE, for a whole process. Throws BlockError EINVAL for a name that is none. */

@@ -15,7 +15,7 @@ export interface ProtectWords {
   readonly intervalBytes: number | null;
 }
 
-export const PROTECT_GUARDS: readonly ProtectGuard[] = ['crc64', 'crc16'];
+const PROTECT_GUARDS: readonly ProtectGuard[] = ['crc64', 'crc16'];
 
 /** The last word behind a comma, as long as it is one of ours: a name may have commas too. */
 const WORD = /^(.*),(?:(store|guard|interval)=([^,]*)|(ordered))$/i;

@@ -1,7 +1,7 @@
 import { folioHead, HoldKind } from '../../src/memory/holds.ts';
 import type { Entry, Sink } from './sink.ts';
 
-export const SKB_FRAGS_MAX = 17;
+const SKB_FRAGS_MAX = 17;
 /** Message too long: more bytes than the fragments can name. */
 export const EMSGSIZE = 90;
 

@@ -7,7 +7,7 @@ import type { LimitsInput } from '../../src/limits/limits.ts';
 import type { PassthroughRig, UserRange } from './passthrough-rig.ts';
 
 /** Pages of the program in the order of their addresses: scattered first, then one folio. */
-export const SCATTERED_PAGES = 40;
+const SCATTERED_PAGES = 40;
 export const HUGE_ORDER = 5;
 
 export interface RequestCase {

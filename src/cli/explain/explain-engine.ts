@@ -15,8 +15,8 @@ import { UsageError } from '../exit-code.ts';
 
 // The device that a transfer is explained with: memory, or a simulated controller before it.
 
-export const POINTER_KINDS = ['prp', 'sgl'] as const;
-export const DMA_KINDS = ['direct', 'iommu', 'untrusted', 'bounce'] as const;
+const POINTER_KINDS = ['prp', 'sgl'] as const;
+const DMA_KINDS = ['direct', 'iommu', 'untrusted', 'bounce'] as const;
 
 /** How a simulated controller reaches memory. */
 export interface ControllerChoice {

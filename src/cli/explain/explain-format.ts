@@ -296,7 +296,7 @@ function metadataLines({ metadataMade, metadataChecked }: ExplainCounts): string
   return [`metadata  ${made}, checked ${exactSize(metadataChecked)}`];
 }
 
-export function countLines({ counts }: Explanation): string[] {
+function countLines({ counts }: Explanation): string[] {
   const copied = Object.entries(counts.bytesCopied)
     .map(([reason, bytes]) => `${exactSize(bytes)} (${reason})`)
     .join(', ');

@@ -25,7 +25,7 @@ export interface PiChunk {
 }
 
 /** Memory with rows over as much of it as is asked for. */
-export class RowBuffer {
+class RowBuffer {
   readonly buffer: ArenaBuffer;
   readonly #table = new BvecTable(1);
 

@@ -33,7 +33,7 @@ const SYSFS_SECTOR_BYTES = 512;
 const UINT32 = 2 ** 32;
 
 /** "254:3". The kernel packs 12 bits of major and 20 of minor, the minor in two parts. */
-export function deviceNumber(rdev: number): string {
+function deviceNumber(rdev: number): string {
   const low = rdev % UINT32;
   const major = Math.floor(low / 2 ** 8) % 2 ** 12;
   const minor = (low % 2 ** 8) + Math.floor(low / 2 ** 20) * 2 ** 8;

@@ -31,7 +31,7 @@ export const Step = {
 } as const;
 export type Step = (typeof Step)[keyof typeof Step];
 
-export const STEP_NEXT: Readonly<Record<Step, readonly Step[]>> = {
+const STEP_NEXT: Readonly<Record<Step, readonly Step[]>> = {
   [Step.IDLE]: [Step.BLOCKS, Step.TAIL, Step.RANGE, Step.ZEROS, Step.SYNC],
   [Step.BLOCKS]: [Step.TAIL, Step.SYNC, Step.IDLE],
   [Step.TAIL]: [Step.SYNC, Step.IDLE],

@@ -34,7 +34,7 @@ export interface FileEngineOptions {
   readonly depth?: number | undefined;
 }
 
-export const FILE_DEPTH_DEFAULT = 64;
+const FILE_DEPTH_DEFAULT = 64;
 const CREATE_MODE = 0o666;
 
 /** Opens a regular file or a block device. Throws BlockError; a failure leaves no trace. */

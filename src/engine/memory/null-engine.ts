@@ -31,7 +31,7 @@ export function openNullEngine(options: NullEngineOptions): NullEngine {
 }
 
 /** Reads give zeros, writes are dropped: what the path costs without a medium. */
-export class NullEngine implements Engine {
+class NullEngine implements Engine {
   readonly info: EngineInfo;
   readonly #limits: Limits;
   readonly #sizeBytes: number;

@@ -4,7 +4,7 @@ import type { RowsAt } from '../../integrity/pi-walk.ts';
 import { CHUNK_BYTES, RamStore, STORE_ROW_BYTES } from './ram-store.ts';
 
 /** What a byte of metadata is where nothing was written: the escape of every format. */
-export const BLANK_BYTE = 0xff;
+const BLANK_BYTE = 0xff;
 
 /** Rows of one walk: a request and its records lie in at most three regions. */
 const ROWS_MAX = 8;

@@ -40,9 +40,9 @@ export const MAP_OR_COPY_CASES = ['read', 'write'].flatMap((op) =>
   LAYOUTS.map((layout) => `${op} ${layout}`),
 );
 /** Ranges of memory in a request: one buffer, or a list of buffers that do not touch. */
-export const RANGE_COUNTS = [1, 16, 256];
+const RANGE_COUNTS = [1, 16, 256];
 const BYTES_MIN = 512;
-export const BYTES_MAX = 16 * MIB;
+const BYTES_MAX = 16 * MIB;
 /** Pages: 16 MiB, and one between any two ranges. */
 const PAGES = 4096 + 512;
 /** Rows of a page each that a copy remembers at most (UIO_MAXIOV). */

@@ -6,7 +6,7 @@ import { tryUnpinUserPagesDirtyLock } from './unpin-user-pages.ts';
 export const DirtyState = { IDLE: 0, PREPARED: 1, QUEUED: 2 } as const;
 export type DirtyState = (typeof DirtyState)[keyof typeof DirtyState];
 
-export const DIRTY_NEXT: Readonly<Record<DirtyState, readonly DirtyState[]>> = {
+const DIRTY_NEXT: Readonly<Record<DirtyState, readonly DirtyState[]>> = {
   [DirtyState.IDLE]: [DirtyState.PREPARED],
   [DirtyState.PREPARED]: [DirtyState.IDLE, DirtyState.QUEUED],
   [DirtyState.QUEUED]: [DirtyState.IDLE],

@@ -81,7 +81,7 @@ function faultOnce(space: UserSpace, vpn: number, access: Access, flags: number)
 }
 
 /** What the access itself leaves in the entry. */
-export function bitsAfter(access: Access): number {
+function bitsAfter(access: Access): number {
   return access === Access.WRITE ? Pte.ACCESSED | Pte.DIRTY : Pte.ACCESSED;
 }
 
