@@ -20,6 +20,8 @@ import { BioPool } from './bio-pool.ts';
 
 const PAGES = 24;
 const arena = new Arena({ maxBytes: MIB, places: false });
+/** Global number of page 0: it is 0 only for the first arena of a process. */
+const BASE = arena.region.firstPage;
 const { PINNED, REFERENCED } = HoldKind;
 const pool = new BioPool({ bios: 4, rows: 512 });
 
@@ -29,7 +31,7 @@ function takePages(): number[] {
   for (let frame = 0; frame < PAGES; ) {
     const order = frame % 8 === 0 && frame % 16 === 8 ? 3 : frame % 4 === 2 ? 1 : 0;
     assert.ok(arena.claimFolio(frame, order));
-    heads.push(frame);
+    heads.push(BASE + frame);
     frame += 2 ** order;
   }
   return heads;
@@ -99,11 +101,12 @@ test('21, 23: all or nothing, bytes in order, holds = pages spanned, after any t
         let last = 0;
         for (const { at, len, hold, follows } of pieces) {
           const start = follows && last + len <= PAGES * PAGE_BYTES ? last : at;
-          const first = Math.floor(start / PAGE_BYTES);
+          const first = BASE + Math.floor(start / PAGE_BYTES);
+          const address = BASE * PAGE_BYTES + start;
           const pages = pagesSpanned(start, len);
           if (hold === HoldKind.PINNED) assert.equal(pinPages(first, pages), pages);
           if (hold === HoldKind.REFERENCED) assert.equal(getPages(first, pages), pages);
-          const joins = model.bytes.at(-1) === start - 1 && model.holds.at(-1) === hold;
+          const joins = model.bytes.at(-1) === address - 1 && model.holds.at(-1) === hold;
           const isRoom = bio.vcnt < bio.maxVecs;
           const added = addSegment(bio, first, start % PAGE_BYTES, len, hold);
           assert.equal(added, joins || isRoom ? len : 0);
@@ -114,7 +117,7 @@ test('21, 23: all or nothing, bytes in order, holds = pages spanned, after any t
             continue;
           }
           for (let i = 0; i < len; i++) {
-            model.bytes.push(start + i);
+            model.bytes.push(address + i);
             model.holds.push(hold);
           }
           last = start + len;

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { BlockError } from '../../base/block-error.ts';
@@ -194,4 +197,24 @@ test('verifying names the lowest byte that differs, also inside a hole', async (
   await sink.close();
   arena.assertNothingOutstanding();
   arena[Symbol.dispose]();
+});
+
+test('a destination that was cut inside a hole is not identical', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'biovec-pump-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'copy');
+  writeFileSync(path, '');
+  truncateSync(path, SIZE);
+  const buffers = buffersOf(t, 2);
+  await using from = await open(`ram:${SIZE}`);
+  await using destination = await open(path);
+  const plan = (): AsyncGenerator<Chunk> =>
+    planCopy(from.extents(), { size: SIZE, requestBytes: REQUEST, alignBytes: 4096 });
+  const { signal } = new AbortController();
+  const parts = { source: new DiskSource(from), destination, buffers, digests: null, signal };
+  const verify = (): Promise<boolean> =>
+    new Verifier({ ...parts, plan: plan(), onProgress: () => {} }).run();
+  assert.equal(await verify(), true);
+  truncateSync(path, SIZE - 5000);
+  await assert.rejects(verify(), { code: 'ERR_BIOVEC_VERIFY' });
 });

@@ -90,7 +90,7 @@ export class Verifier {
     throw this.#mismatch(chunk.position + at, 1);
   }
 
-  /** What is a hole in both needs no look. */
+  /** What is a hole in both needs no look; but behind the end of a file that was cut is none. */
   async #checkHole(chunk: Chunk, buffer: ArenaBuffer): Promise<void> {
     const { destination } = this.#options;
     const end = chunk.position + chunk.bytes;
@@ -105,6 +105,7 @@ export class Verifier {
         throw this.#mismatch(at + odd, 1);
       }
     }
+    await this.#readBack(buffer, end - 1, 1);
   }
 
   async #readBack(into: ArenaBuffer, position: number, bytes: number): Promise<void> {
