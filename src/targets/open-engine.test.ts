@@ -43,3 +43,11 @@ test('what cannot be opened says why', async () => {
   await assert.rejects(openEngine(parseTarget('/')), refused('EISDIR', /directory.*'\/'/));
   await assert.rejects(openEngine(parseTarget('./no/such')), refused('ENOENT', /no such file/));
 });
+
+test('a protected target is as large as it is, and more is refused', async () => {
+  const target = parseTarget('protect:ram:1M');
+  await assert.rejects(openEngine(target, { truncateTo: 2 ** 20 + 512 }), { code: 'ENOSPC' });
+  const engine = await openEngine(target, { truncateTo: 2 ** 20 });
+  assert.equal(engine.sizeBytes(), 2 ** 20);
+  await engine.close();
+});

@@ -157,3 +157,19 @@ test('a stopped copy of holes, and no half report', async (t) => {
   assert.equal(result.stats.destination.pagesHeld, 0);
   assert.equal(statSync(to).size, result.size);
 });
+
+test('a stop during the verification is no success', async () => {
+  const pieces = ['--request-size', '4K', '--requests', '1', '--sparse', 'never'];
+  const child = start(['copy', 'null:128M', 'null:128M', '--verify', '--progress=json', ...pieces]);
+  child.stdin.end();
+  const ended = endOf(child);
+  let isStopped = false;
+  child.stderr.on('data', (text: string) => {
+    if (isStopped || !text.includes('"phase":"verify"')) return;
+    isStopped = true;
+    child.kill('SIGINT');
+  });
+  const { code, stderr } = await ended;
+  assert.equal(code, 130);
+  assert.match(stderr, /\nstopped by SIGINT before the end of the verification\n$/);
+});
