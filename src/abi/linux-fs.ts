@@ -8,6 +8,15 @@ export const SEEK_SET = 0;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
+/** Locks of an open file, not of a process: since Linux 3.15. */
+export const F_OFD_GETLK = 36;
+export const F_OFD_SETLK = 37;
+export const F_WRLCK = 1;
+export const F_UNLCK = 2;
+/** struct flock where off_t has 64 bits: start and length 0 are the whole file, however long. */
+export const SIZEOF_FLOCK = 32;
+export const OFFSETOF_L_TYPE = 0;
+
 export const AT_EMPTY_PATH = 0x1000;
 export const STATX_SIZE = 0x0200;
 export const STATX_INO = 0x0100;

@@ -93,6 +93,13 @@ export interface Native {
   /** An ioctl that gives a number of `width` bytes. */
   ioctlNumber(fd: number, request: number, width: 2 | 4 | 8): number;
   lseek(fd: number, offset: number, whence: number): number;
+  /**
+   * fcntl F_OFD_SETLK: the open file `fd` alone has its file for writing, over all processes, until
+   * it is closed. 0; -EAGAIN: another one has it; or another -errno.
+   */
+  lockWhole(fd: number): number;
+  /** fcntl F_OFD_GETLK: 1 while another open file has that lock, 0, or -errno. Takes none. */
+  isLocked(fd: number): number;
 }
 
 export interface DirectAlignment {

@@ -35,6 +35,17 @@ export interface EngineInfo {
 }
 
 /**
+ * Advisory, between all who ask: of one medium one engine has it, until `close` or the death of its
+ * process. `null`: nobody can tell here.
+ */
+export interface WriterLock {
+  /** False: another engine has it. */
+  take(): boolean | null;
+  /** Whether another engine has it now. Takes nothing. */
+  isTaken(): boolean | null;
+}
+
+/**
  * Moves bytes between segments and a medium (design D7).
  *
  * - `submit` takes `tags[first … first + count)` in order and returns how many it accepted (fewer
@@ -65,6 +76,8 @@ export interface EngineInfo {
  *   when the bytes are on the medium. DISCARD and WRITE_ZEROES name a range only.
  */
 export interface Engine {
+  /** Present where other processes can open the same medium. */
+  readonly writerLock?: WriterLock;
   readonly info: EngineInfo;
   /** Bytes now. A file may shrink under us; the engine then ends reads short. */
   sizeBytes(): number;

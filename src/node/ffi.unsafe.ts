@@ -7,8 +7,9 @@ import type { RingLibc } from './ring-libc.ts';
 // The one place where foreign functions are bound. Only what `libc.ts` and `ring-libc.ts` name goes
 // through it.
 //
-// ioctl is variadic in C, and a variadic call cannot run on another thread. On the architectures
-// of the door a pointer travels the same way in both forms, so it is bound with a fixed argument.
+// ioctl and fcntl are variadic in C, and a variadic call cannot run on another thread. On the
+// architectures of the door a pointer travels the same way in both forms, so they are bound with a
+// fixed argument.
 
 const require = createRequire(import.meta.url);
 
@@ -40,12 +41,14 @@ export function koffiLibc(): Libc {
   const lseek = host.func('int64_t lseek(int fd, int64_t offset, int whence)');
   const ioctl = host.func('int ioctl(int fd, unsigned long request, uint8_t *argument)');
   const fallocate = host.func('int fallocate(int fd, int mode, int64_t start, int64_t bytes)');
+  const fcntl = host.func('int fcntl(int fd, int command, uint8_t *argument)');
   return {
     kind: 'koffi',
     statx: (fd, path, flags, mask, buffer) => statx(fd, path, flags, mask, buffer),
     lseek: (fd, offset, whence) => lseek(fd, offset, whence),
     ioctl: (fd, request, argument) => ioctl(fd, request, argument),
     fallocate: (fd, mode, start, bytes) => fallocate(fd, mode, start, bytes),
+    fcntl: (fd, command, argument) => fcntl(fd, command, argument),
     errno: () => koffi.errno(),
     later: {
       ioctl: (fd, request, argument, done) => ioctl.async(fd, request, argument, done),
@@ -63,6 +66,7 @@ export function nodeLibc(): Libc {
     lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
     ioctl: { arguments: ['i32', 'u64', 'buffer'], return: 'i32' },
     fallocate: { arguments: ['i32', 'i32', 'i64', 'i64'], return: 'i32' },
+    fcntl: { arguments: ['i32', 'i32', 'buffer'], return: 'i32' },
     __errno_location: { arguments: [], return: 'pointer' },
   });
   // The address is fixed for a thread; the value behind it is that of the last call.
@@ -73,6 +77,7 @@ export function nodeLibc(): Libc {
     lseek: (fd, offset, whence) => Number(c.lseek(fd, BigInt(offset), whence)),
     ioctl: (fd, request, argument) => c.ioctl(fd, BigInt(request), argument),
     fallocate: (fd, mode, start, bytes) => c.fallocate(fd, mode, BigInt(start), BigInt(bytes)),
+    fcntl: (fd, command, argument) => c.fcntl(fd, command, argument),
     errno: () => ffi.getInt32(errnoAt),
     later: null,
   };

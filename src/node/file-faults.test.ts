@@ -129,6 +129,8 @@ function nativeAnswering(answers: number[]): { native: Native; calls: number[][]
     ioctlRange: (_fd, _request, _start, _bytes, done) => setImmediate(() => done(-Errno.EIO)),
     ioctlNumber: () => -Errno.EIO,
     lseek: () => -Errno.EINVAL,
+    lockWhole: () => -Errno.EINVAL,
+    isLocked: () => -Errno.EINVAL,
   };
   return { native, calls };
 }

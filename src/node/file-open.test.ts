@@ -127,6 +127,8 @@ function nativeWith(calls: Partial<Native>): Native {
     ioctlRange: (_fd, _request, _start, _bytes, done) => done(-95),
     ioctlNumber: () => -25,
     lseek: () => -22,
+    lockWhole: () => -22,
+    isLocked: () => -22,
     ...calls,
   };
 }

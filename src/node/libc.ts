@@ -5,6 +5,7 @@ export interface Libc {
   lseek(fd: number, offset: number, whence: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   fallocate(fd: number, mode: number, start: number, bytes: number): number;
+  fcntl(fd: number, command: number, argument: Uint8Array): number;
   /** Of the last call on this thread. */
   errno(): number;
   /** The two that may take long, on another thread; null where the library cannot. */

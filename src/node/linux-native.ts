@@ -1,8 +1,14 @@
 import {
   AT_EMPTY_PATH,
+  F_OFD_GETLK,
+  F_OFD_SETLK,
+  F_UNLCK,
+  F_WRLCK,
+  OFFSETOF_L_TYPE,
   OFFSETOF_STX_DIO_MEM_ALIGN,
   OFFSETOF_STX_DIO_OFFSET_ALIGN,
   OFFSETOF_STX_MASK,
+  SIZEOF_FLOCK,
   SIZEOF_STATX,
   STATX_DIOALIGN,
 } from '../abi/linux-fs.ts';
@@ -50,6 +56,17 @@ export class LinuxNative implements Native {
 
   lseek(fd: number, offset: number, whence: number): number {
     return this.#result(this.#libc.lseek(fd, offset, whence));
+  }
+
+  lockWhole(fd: number): number {
+    return this.#result(this.#libc.fcntl(fd, F_OFD_SETLK, wholeFile()));
+  }
+
+  isLocked(fd: number): number {
+    const lock = wholeFile();
+    const result = this.#result(this.#libc.fcntl(fd, F_OFD_GETLK, lock));
+    if (result < 0) return result;
+    return new DataView(lock.buffer).getUint16(OFFSETOF_L_TYPE, true) === F_UNLCK ? 0 : 1;
   }
 
   ioctlNumber(fd: number, request: number, width: 2 | 4 | 8): number {
@@ -109,6 +126,13 @@ export class LinuxNative implements Native {
   #result(value: number): number {
     return value < 0 ? -(this.#libc.errno() || Errno.EIO) : value;
   }
+}
+
+/** struct flock; its zeros say: from the start, without end, of an open file and not a process. */
+function wholeFile(): Uint8Array<ArrayBuffer> {
+  const lock = new Uint8Array(SIZEOF_FLOCK);
+  new DataView(lock.buffer).setUint16(OFFSETOF_L_TYPE, F_WRLCK, true);
+  return lock;
 }
 
 function putUint64(fields: DataView, at: number, value: number): void {

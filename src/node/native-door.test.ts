@@ -96,6 +96,28 @@ for (const { choice, door } of doors) {
     }
   });
 
+  test(`${choice}: a lock belongs to one open file, and goes with it`, () => {
+    const name = path.join(os.tmpdir(), `biovec-door-lock-${process.pid}-${choice}`);
+    const open = (): number => fs.openSync(name, 'a+');
+    const [first, second] = [open(), open()];
+    assert.equal(door.isLocked(first), 0);
+    assert.equal(door.lockWhole(first), 0);
+    assert.equal(door.lockWhole(first), 0, 'its own lock is in its own way');
+    assert.equal(door.isLocked(first), 0);
+    assert.equal(door.isLocked(second), 1);
+    assert.equal(door.lockWhole(second), -Errno.EAGAIN);
+    const reader = fs.openSync(name, 'r');
+    assert.equal(door.lockWhole(reader), -Errno.EBADF);
+    fs.closeSync(reader);
+    assert.equal(door.isLocked(second), 1, 'closing another file of it lets go of the lock');
+    fs.closeSync(first);
+    assert.equal(door.isLocked(second), 0);
+    assert.equal(door.lockWhole(second), 0);
+    fs.closeSync(second);
+    assert.equal(door.lockWhole(second), -Errno.EBADF);
+    fs.rmSync(name);
+  });
+
   test(`${choice}: many range calls at once all end`, async () => {
     const name = path.join(os.tmpdir(), `biovec-door-many-${process.pid}-${choice}`);
     const fd = fs.openSync(name, 'w+');

@@ -1,9 +1,14 @@
 import fs from 'node:fs';
 import {
   AT_EMPTY_PATH,
+  F_OFD_GETLK,
+  F_UNLCK,
+  F_WRLCK,
+  OFFSETOF_L_TYPE,
   OFFSETOF_STX_INO,
   OFFSETOF_STX_SIZE,
   SEEK_SET,
+  SIZEOF_FLOCK,
   SIZEOF_STATX,
   STATX_INO,
   STATX_SIZE,
@@ -73,6 +78,12 @@ function selfTest(libc: Libc): void {
     expect(libc.lseek(-1, 0, SEEK_SET) === -1, 'lseek: no error');
     expect(libc.errno() === Errno.EBADF, 'errno: not that of the last call');
     expect(libc.fallocate(-1, 0, 0, 1) === -1, 'fallocate: no error');
+    expect(libc.errno() === Errno.EBADF, 'errno: not that of the last call');
+    const lock = new Uint8Array(SIZEOF_FLOCK);
+    lock[OFFSETOF_L_TYPE] = F_WRLCK;
+    expect(libc.fcntl(fd, F_OFD_GETLK, lock) === 0, 'fcntl failed');
+    expect(lock[OFFSETOF_L_TYPE] === F_UNLCK, 'fcntl: a lock on the executable');
+    expect(libc.fcntl(-1, F_OFD_GETLK, lock) === -1, 'fcntl: no error');
     expect(libc.errno() === Errno.EBADF, 'errno: not that of the last call');
     expect(libc.ioctl(-1, 0, buffer) === -1, 'ioctl: no error');
     expect(libc.errno() === Errno.EBADF, 'errno: not that of the last call');

@@ -22,6 +22,8 @@ export interface OpenProtectOptions {
   readonly defer: (run: () => void) => void;
   /** As the user named it. */
   readonly target: string;
+  /** Of the engine's info, beside its own. */
+  readonly facts?: EngineInfo['facts'] | undefined;
   readonly readOnly?: boolean | undefined;
   /** Requests at once. Default 64. */
   readonly depth?: number | undefined;
@@ -118,6 +120,7 @@ function infoOf(options: OpenProtectOptions, layout: Layout, opened: Opened): En
       tuple: layout.tupleBytes,
       log: layout.logBytes,
       ordered: options.ordered ?? false,
+      ...options.facts,
       recovery: opened.wasUndone ? `${recovery}; the last close was not flushed` : recovery,
     },
   };

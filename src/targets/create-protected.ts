@@ -1,5 +1,6 @@
 import { BlockError } from '../base/block-error.ts';
 import { formatSize } from '../base/units.ts';
+import type { BlockDevice } from '../device/block-device.ts';
 import type { Engine } from '../engine/contract.ts';
 import { nodeEnv } from '../node/node-env.ts';
 import { openProtect } from '../protect/open-protect.ts';
@@ -11,6 +12,7 @@ import {
 } from '../protect/open-store.ts';
 import { protectData } from '../protect/protect-data.ts';
 import { FreshBlocks, StoreState } from '../protect/superblock.ts';
+import { claimStore } from './claim-store.ts';
 import { openFile } from './file-choice.ts';
 import { bootOf, ProtectLower, requireStoreName, storePath } from './open-protected.ts';
 import type { ProtectedFile } from './target.ts';
@@ -52,8 +54,8 @@ export async function protectImage(
     requireStoreName(target, data.engine);
     const format = { ...formatOf(options), fresh: FreshBlocks.UNCHECKED };
     const layout = layoutFor(data.engine.sizeBytes(), format);
-    await requireNoOther(target, options, lower);
-    const store = lower.device(await openNewStore(target, layout.storeBytes));
+    const store = await openNewStore(target, options, lower);
+    await setStoreSize(store.engine, layout.storeBytes);
     options.onStart?.(layout.dataBytes);
     const { signal, onProgress } = options;
     const random = (): number => env.random();
@@ -96,14 +98,15 @@ export async function createProtected(
     const engine = await openFile(target.data.path, { env, direct, create: true });
     const data = lower.device(engine);
     requireStoreName(target, engine);
-    await requireNoOther(target, options, lower); // Before anything is emptied.
     const isFile = !engine.info.fixedSize;
+    if (!isFile) requireRoom(engine, sizeBytes);
+    // Nothing is emptied that somebody is writing.
+    const store = await openNewStore(target, options, lower);
     if (isFile) await emptyFile(engine, sizeBytes);
-    else requireRoom(engine, sizeBytes);
     const fresh = isFile ? FreshBlocks.ZEROS : FreshBlocks.UNCHECKED;
     const format = { ...formatOf(options), fresh };
     const { storeBytes } = layoutFor(engine.sizeBytes(), format);
-    const store = lower.device(await openNewStore(target, storeBytes));
+    await setStoreSize(store.engine, storeBytes);
     const { arena } = lower;
     const state = StoreState.CLEAN;
     await formatStore(data, store, format, { arena, random: () => env.random(), state });
@@ -143,26 +146,24 @@ function requireRoom(engine: Engine, sizeBytes: number): void {
   throw new BlockError('ENOSPC', { reason, device: engine.info.target });
 }
 
-/** The file of the store is there or can be made. What is no store is never written over. */
-async function requireNoOther(
+/** For us alone, and as it was. What is no store is never written over. */
+async function openNewStore(
   target: ProtectedFile,
   options: CreateProtectedOptions,
   lower: ProtectLower,
-): Promise<void> {
+): Promise<BlockDevice> {
   const path = storePath(target);
-  const old = lower.unkept(await openFile(path, { env: nodeEnv(), create: true }));
-  try {
-    if (old.engine.sizeBytes() === 0) return;
-    const isStore = await looksLikeStore(old, lower.arena);
-    if (!isStore || options.again !== true) throw exists(path, isStore);
-  } finally {
-    await old.close();
-  }
+  const store = lower.device(await openFile(path, { env: nodeEnv(), create: true }));
+  await claimStore(store.engine);
+  if (store.engine.sizeBytes() === 0) return store;
+  const isStore = await looksLikeStore(store, lower.arena);
+  if (!isStore || options.again !== true) throw exists(path, isStore);
+  return store;
 }
 
-/** Of the size of the store. Pre: `requireNoOther`. */
-function openNewStore(target: ProtectedFile, storeBytes: number): Promise<Engine> {
-  return openFile(storePath(target), { env: nodeEnv(), truncateTo: storeBytes });
+/** A device that is too small is told of when it is formatted. */
+async function setStoreSize(store: Engine, bytes: number): Promise<void> {
+  if (!store.info.fixedSize && store.sizeBytes() !== bytes) await store.truncate?.(bytes);
 }
 
 function exists(device: string, isStore: boolean): BlockError {

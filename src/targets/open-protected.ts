@@ -8,6 +8,7 @@ import { Arena } from '../memory/arena.ts';
 import { openProtect } from '../protect/open-protect.ts';
 import { formatStore, layoutFor, type StoreFormat } from '../protect/open-store.ts';
 import { FreshBlocks, StoreState } from '../protect/superblock.ts';
+import { claimStore, writerFact } from './claim-store.ts';
 import { openFile } from './file-choice.ts';
 import type { OpenEngineOptions } from './open-engine.ts';
 import type { ProtectedFile, ProtectTarget } from './target.ts';
@@ -82,6 +83,8 @@ export async function openProtected(
     checkSize(target, data, options);
     if (target.data.kind === 'file') requireStoreName(target, data.engine);
     const store = lower.device(await openStore(target, data, options, env));
+    const isWriter = !(options.readOnly ?? false) && !store.limits.read_only;
+    if (isWriter) await claimStore(store.engine);
     if (target.data.kind !== 'file') await formatRam(target, data, store, lower.arena, env);
     return await openProtect({
       data,
@@ -89,6 +92,7 @@ export async function openProtected(
       arena: lower.arena,
       defer: env.defer,
       target: target.text,
+      facts: isWriter ? {} : writerFact(store.engine),
       readOnly: options.readOnly,
       depth: options.depth,
       boot: await bootOf(env),

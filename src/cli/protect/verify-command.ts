@@ -5,6 +5,7 @@ import { forEachPageOf } from '../../protect/data-pages.ts';
 import { ProtectEngine } from '../../protect/protect-engine.ts';
 import type { RecoveryReport } from '../../protect/recovery.ts';
 import { PAGE_FAULT_TEXT } from '../../protect/seal.ts';
+import { WRITER_FACT } from '../../targets/claim-store.ts';
 import { open } from '../../targets/open.ts';
 import { Progress, type ProgressStyle } from '../copy/progress.ts';
 import { ExitCode } from '../exit-code.ts';
@@ -38,6 +39,8 @@ interface VerifyReport {
   readonly lostPages: readonly LostPage[];
   /** null: the image was closed in order. */
   readonly recovery: RecoveryReport | null;
+  /** Another process has it open for writing; null: nobody can tell here. */
+  readonly hasWriter: boolean | null;
   readonly isComplete: boolean;
 }
 
@@ -63,6 +66,11 @@ function engineOf(disk: Disk): ProtectEngine {
   const { engine } = disk.device;
   if (engine instanceof ProtectEngine) return engine;
   throw new Error('biovec: a protected target without its engine');
+}
+
+function hasWriter({ info }: ProtectEngine): boolean | null {
+  const fact = info.facts[WRITER_FACT];
+  return typeof fact === 'boolean' ? fact : null;
 }
 
 class VerifyJob {
@@ -98,6 +106,7 @@ class VerifyJob {
       unreadable: this.#unreadable.sort((a, b) => a - b).slice(0, this.#list),
       lostPages: this.#lostPages(),
       recovery,
+      hasWriter: hasWriter(this.#engine),
       isComplete: this.#checked === layout.blocks,
     };
   }
@@ -133,6 +142,9 @@ class VerifyJob {
 function verifyLines(report: VerifyReport): string[] {
   const { blocks, checked, bad, faults, lostPages, unreadable, recovery } = report;
   const lines: string[] = [];
+  if (report.hasWriter === true) {
+    lines.push('another process has it open for writing: what is in flight may look bad');
+  }
   if (recovery !== null) lines.push(...recoveryLines(recovery));
   for (const page of lostPages) {
     const last = page.firstBlock + page.blocks - 1;

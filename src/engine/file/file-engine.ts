@@ -3,9 +3,10 @@ import { BlockError } from '../../base/block-error.ts';
 import { Errno } from '../../base/errno.ts';
 import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
-import type { Engine, EngineInfo, Extent } from '../contract.ts';
+import type { Engine, EngineInfo, Extent, WriterLock } from '../contract.ts';
 import { CompletionRing } from '../memory/completion-ring.ts';
 import { fileExtents } from './extents.ts';
+import { FileLock } from './file-lock.ts';
 import { FileSlot } from './file-slot.ts';
 import { type OpenFile, statusOf } from './open-file.ts';
 
@@ -15,6 +16,7 @@ import { type OpenFile, statusOf } from './open-file.ts';
  */
 export class FileEngine implements Engine {
   readonly info: EngineInfo;
+  readonly writerLock: WriterLock;
   /** For an engine that does a part of the work by other calls. */
   readonly file: OpenFile;
   readonly #ring: CompletionRing;
@@ -27,6 +29,7 @@ export class FileEngine implements Engine {
   constructor(file: OpenFile, info: EngineInfo) {
     this.file = file;
     this.info = info;
+    this.writerLock = new FileLock(file);
     this.#ring = new CompletionRing(info.depth, file.env.defer);
   }
 

@@ -20,7 +20,7 @@ import { KIB, SECTOR_BYTES } from '../../base/units.ts';
 import { BioOp, opIsWrite } from '../../bio/bio-op.ts';
 import type { Request } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
-import type { Engine, EngineInfo, Extent } from '../contract.ts';
+import type { Engine, EngineInfo, Extent, WriterLock } from '../contract.ts';
 import type { FileEngine } from '../file/file-engine.ts';
 import type { OpenFile } from '../file/open-file.ts';
 import { CompletionRing } from '../memory/completion-ring.ts';
@@ -52,6 +52,7 @@ const FLAGS_SHIFT = 8;
  */
 export class UringEngine implements Engine, LaneOwner {
   readonly info: EngineInfo;
+  readonly writerLock: WriterLock;
   readonly #lane: Lane;
   readonly #release: () => void;
   readonly #inner: FileEngine;
@@ -93,6 +94,7 @@ export class UringEngine implements Engine, LaneOwner {
     this.#timeoutAddress = timeoutMs === 0 ? 0 : this.#setTimeout(timeoutMs);
     this.#inner = inner;
     this.#file = inner.file;
+    this.writerLock = inner.writerLock;
     this.#done = new CompletionRing(info.depth, lane.defer);
     this.#owner = lane.addOwner(this);
     this.#fileIndex = lane.files.add(inner.file.fd);
