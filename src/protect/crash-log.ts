@@ -3,6 +3,7 @@ import type { ArenaBuffer } from '../memory/arena-buffer.ts';
 import { copyPages } from '../memory/copy.ts';
 import { type LogRecord, RecordKind, scanLog } from './log-record.ts';
 import { RowCalls } from './row-transfer.ts';
+import { StoreState } from './superblock.ts';
 import type { TupleStore } from './tuple-store.ts';
 
 /** What the log says after a crash: which stretches may differ, which tuples were on their way. */
@@ -23,6 +24,10 @@ export class CrashLog {
     this.#memory = memory;
     let { acked, tail: end } = tuples.log;
     const byStretch = new Map<number, LogRecord[]>();
+    if (tuples.state === StoreState.NEW) {
+      for (let stretch = 0; stretch < tuples.layout.stretches; stretch++)
+        byStretch.set(stretch, []);
+    }
     for (const record of records) {
       acked = Math.max(acked, record.acked);
       end = Math.max(end, record.end);

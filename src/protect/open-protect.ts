@@ -5,11 +5,11 @@ import { integrityLimits } from '../integrity/integrity-limits.ts';
 import { fromEffective } from '../limits/validate.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { Layout } from './layout.ts';
-import { findStore } from './open-store.ts';
+import { findStore, layoutOf } from './open-store.ts';
 import { type CloseWish, ProtectEngine } from './protect-engine.ts';
 import { protectLimits, requestPagesMax } from './protect-limits.ts';
 import { Recovery, type RecoveryReport } from './recovery.ts';
-import { StoreState } from './superblock.ts';
+import { isUnclosed, type Superblock } from './superblock.ts';
 import { TupleStore } from './tuple-store.ts';
 
 export interface OpenProtectOptions {
@@ -20,6 +20,8 @@ export interface OpenProtectOptions {
   /** Cache, log buffers and tuples in flight come from here. */
   readonly arena: Arena;
   readonly defer: (run: () => void) => void;
+  /** The store was made for this very opening, and has this: it is not looked for. */
+  readonly made?: Superblock | undefined;
   /** As the user named it. */
   readonly target: string;
   /** Of the engine's info, beside its own. */
@@ -52,7 +54,11 @@ const CACHE_BYTES = 32 * MIB;
 export async function openProtect(options: OpenProtectOptions): Promise<ProtectEngine> {
   const { data, store, arena } = options;
   const boot = options.boot ?? null;
-  const { superblock, layout, undoneSequence } = await findStore(data, store, { arena, boot });
+  const { made } = options;
+  const { superblock, layout, undoneSequence } =
+    made === undefined
+      ? await findStore(data, store, { arena, boot })
+      : { superblock: made, layout: layoutOf(made), undoneSequence: 0 };
   const isReadOnly = (options.readOnly ?? false) || data.limits.read_only || store.limits.read_only;
   const depth = options.depth ?? PROTECT_DEPTH_DEFAULT;
   const cachePages = cachePagesFor(layout, depth, options.cachePages);
@@ -61,8 +67,9 @@ export async function openProtect(options: OpenProtectOptions): Promise<ProtectE
   const tuples = new TupleStore(parts);
   let report: RecoveryReport | null = null;
   try {
-    await tuples.load();
-    if (superblock.state === StoreState.OPEN) report = await new Recovery(tuples, isReadOnly).run();
+    if (made === undefined) await tuples.load();
+    if (made === undefined && isUnclosed(superblock))
+      report = await new Recovery(tuples, isReadOnly).run();
     const info = infoOf(options, layout, {
       depth,
       isReadOnly,

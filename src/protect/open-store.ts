@@ -69,17 +69,30 @@ function profileFor(csum: Csum, interval: number): IntegrityProfile {
   return validateIntegrity({ ...profile, flags }, interval);
 }
 
+export interface FormatOptions {
+  readonly arena: Arena;
+  readonly random: () => number;
+  readonly state: StoreState;
+  /** Of a store in state NEW, which is not opened before it counts. Default false. */
+  readonly isOrdered?: boolean | undefined;
+  /**
+   * A new file: there is no store whose superblocks could come back after a power cut, so it need
+   * not be on the medium. Default false.
+   */
+  readonly wasEmpty?: boolean | undefined;
+}
+
 /**
  * Makes an empty store for `data` on `store`, in the given state; nothing of what was there before
- * counts any more. On the medium when it resolves.
+ * counts any more. On the medium when it resolves, unless it is NEW and was empty.
  */
 export async function formatStore(
   data: BlockDevice,
   store: BlockDevice,
   format: StoreFormat,
-  options: { readonly arena: Arena; readonly random: () => number; readonly state: StoreState },
+  options: FormatOptions,
 ): Promise<Superblock> {
-  const { arena, random } = options;
+  const { arena, random, state, isOrdered = false, wasEmpty = false } = options;
   const layout = layoutFor(data.engine.sizeBytes(), format);
   requireDevices(data, store, layout);
   const superblock: Superblock = {
@@ -90,24 +103,26 @@ export async function formatStore(
     dataBytes: layout.dataBytes,
     logBytes: layout.logBytes,
     stretchPages: layout.stretchPages,
-    isOrdered: false,
+    isOrdered,
     salt: { low: word(random), high: word(random) },
     sequence: 1,
     tail: 0,
-    state: options.state,
+    state,
     boot: new Uint8Array(BOOT_BYTES),
     root: { low: 0, high: 0 },
   };
   using page = arena.alloc(PAGE_BYTES, 'superblock');
   const calls = new RowCalls(store, 1);
-  zeroPages(page.page, 0, PAGE_BYTES);
-  await calls.pages(BioOp.WRITE, layout.superblockAt(0), page.page, 1);
+  if (!wasEmpty) {
+    zeroPages(page.page, 0, PAGE_BYTES);
+    await calls.pages(BioOp.WRITE, layout.superblockAt(0), page.page, 1);
+  }
   const table = new GenerationTable(layout, new Seal(superblock.salt));
   const complete = { ...superblock, root: table.rootAfter(1, [], page.page) };
   encodeSuperblock(page.page, complete);
   await calls.pages(BioOp.WRITE, layout.superblockAt(1), page.page, 1);
   await clearLog(layout, calls, arena);
-  await calls.flush();
+  if (state !== StoreState.NEW || !wasEmpty) await calls.flush();
   return complete;
 }
 

@@ -177,6 +177,13 @@ export class CutWorkload {
     }
   }
 
+  /** Whether the program knew at event `at` that something of it is on the medium. */
+  hasKept(at: number): boolean {
+    return this.#versions.some((list) =>
+      list.some(({ stamp, durable }) => stamp >= 0 && durable <= at),
+    );
+  }
+
   /** Blocks that some write had not finished with at event `at`. */
   blocksInFlight(at: number): Set<number> {
     const blocks = new Set<number>();

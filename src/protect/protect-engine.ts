@@ -18,7 +18,7 @@ import { requestPagesMax } from './protect-limits.ts';
 import { ProtectSlot } from './protect-slot.ts';
 import type { RecoveryReport } from './recovery.ts';
 import { StretchMap } from './stretch-map.ts';
-import { FreshBlocks, StoreState } from './superblock.ts';
+import { FreshBlocks, isUnclosed, StoreState } from './superblock.ts';
 import type { TupleStore } from './tuple-store.ts';
 
 /** How a device is left. */
@@ -151,7 +151,7 @@ export class ProtectEngine implements Engine {
     const { tuples } = this;
     try {
       await this.#committing;
-      const isOurs = tuples.state === StoreState.OPEN && !this.info.limits.read_only;
+      const isOurs = isUnclosed(tuples.superblock) && !this.info.limits.read_only;
       if (isOurs && !tuples.isBroken) await this.#commitAtEnd();
     } finally {
       this.#memory.release();
@@ -243,6 +243,7 @@ export class ProtectEngine implements Engine {
   flushed(slot: ProtectSlot): void {
     const { log } = this.tuples;
     log.acked = Math.max(log.acked, slot.lsn);
+    this.stretches.isKept = true;
     if (this.stretches.openCount > STRETCHES_AFTER_FLUSH) this.#wantCommit();
   }
 

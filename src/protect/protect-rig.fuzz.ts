@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts';
 import type { BioOp } from '../bio/bio-op.ts';
 import { BlockDevice } from '../device/block-device.ts';
 import { Disk } from '../device/disk.ts';
@@ -8,7 +9,7 @@ import { VolatileDisk } from '../testing/simulator/volatile-disk.ts';
 import { openProtect } from './open-protect.ts';
 import { formatStore, layoutFor, type StoreFormat } from './open-store.ts';
 import type { ProtectEngine } from './protect-engine.ts';
-import { FreshBlocks, StoreState } from './superblock.ts';
+import { FreshBlocks, StoreState, type Superblock } from './superblock.ts';
 
 /** Memory for all tests of a file: an arena reserves address space that is not given back. */
 export const rigArena = new Arena({
@@ -28,6 +29,8 @@ export interface RigOptions {
   readonly flushesAtClose?: boolean;
   readonly readOnly?: boolean;
   readonly ordered?: boolean;
+  /** A store of zeros is made by the opening itself, as a copy does it. */
+  readonly makesStore?: boolean;
   readonly failsData?: (op: BioOp, start: number, bytes: number) => number;
   readonly failsStore?: (op: BioOp, start: number, bytes: number) => number;
 }
@@ -49,11 +52,17 @@ export function lowerDevice(engine: VolatileDisk): BlockDevice {
   return new BlockDevice({ engine, arena: rigArena, defer, ...POOLS });
 }
 
-/** Fresh media: data of zeros, and a store for it. */
-export async function makeMedia(options: RigOptions = {}): Promise<Media> {
+/** Data of zeros, and zeros where its store can be. */
+export function blankMedia(options: RigOptions = {}): Media {
   const data = new Uint8Array(options.dataBytes ?? DATA_BYTES);
   const format = { ...RIG_FORMAT, ...options.format };
-  const store = new Uint8Array(layoutFor(data.length, format).storeBytes);
+  return { data, store: new Uint8Array(layoutFor(data.length, format).storeBytes) };
+}
+
+/** Fresh media: data of zeros, and a store for it. */
+export async function makeMedia(options: RigOptions = {}): Promise<Media> {
+  const { data, store } = blankMedia(options);
+  const format = { ...RIG_FORMAT, ...options.format };
   const random = new SeededRandom(options.seed ?? 1);
   const disks = [data, store].map(
     (bytes) => new VolatileDisk({ bytes, random, history: null, defer }),
@@ -93,9 +102,11 @@ export async function openRig(media: Media, options: RigOptions = {}): Promise<R
   const data = lowerDevice(dataDisk);
   const store = lowerDevice(storeDisk);
   try {
+    const made = await makeStore(data, store, media, options);
     const engine = await openProtect({
       data,
       store,
+      made,
       arena: rigArena,
       defer,
       target: 'protect:test',
@@ -113,4 +124,28 @@ export async function openRig(media: Media, options: RigOptions = {}): Promise<R
     await store.close();
     throw error;
   }
+}
+
+/** undefined: there is a store, or none is to be made. */
+async function makeStore(
+  data: BlockDevice,
+  store: BlockDevice,
+  media: Media,
+  options: RigOptions,
+): Promise<Superblock | undefined> {
+  if (options.makesStore !== true || !media.store.every((byte) => byte === 0)) return undefined;
+  assert(options.readOnly !== true, 'rig: makes a store read-only');
+  const random = new SeededRandom(options.seed ?? 1);
+  return await formatStore(
+    data,
+    store,
+    { ...RIG_FORMAT, ...options.format },
+    {
+      arena: rigArena,
+      random: () => random.uint32() / 2 ** 32,
+      state: StoreState.NEW,
+      isOrdered: options.ordered,
+      wasEmpty: true,
+    },
+  );
 }

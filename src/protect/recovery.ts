@@ -146,7 +146,8 @@ export class Recovery {
       const reason = 'too much was in flight to look at it read-only; open it for writing once';
       throw new BlockError('EROFS', { reason });
     }
-    await this.#tuples.commit({ state: StoreState.OPEN, isWholeTable: true, keepsLog: true });
+    const { state } = this.#tuples; // OPEN or NEW: no more and no less is to be looked at.
+    await this.#tuples.commit({ state, isWholeTable: true, keepsLog: true });
   }
 
   async #mendPage(records: readonly LogRecord[], log: CrashLog, index: number): Promise<void> {

@@ -4,12 +4,15 @@ import { errnoNumber } from '../base/errno.ts';
 import type { LogWaiter } from './intent-log.ts';
 import { RecordKind } from './log-record.ts';
 import { RowCalls } from './row-transfer.ts';
+import { StoreState } from './superblock.ts';
 import type { TupleStore } from './tuple-store.ts';
 
 /** Somebody whose stretches are not open yet. */
 export interface StretchWaiter {
   readonly firstStretch: number;
   readonly lastStretch: number;
+  /** Its end will be told as one on the medium. */
+  readonly logDurable: boolean;
   /** Bytes of the log that are set aside for a mark; 0 when it was written. */
   markReserve: number;
   /** They are open on the medium, or why not: 0 or -errno. Runs from the loop. */
@@ -23,12 +26,17 @@ const AHEAD_MAX = 8;
  * Which parts of the data may differ from what the store says on the medium. A stretch is marked
  * before the first write to it goes out, durably: after a power cut only marked ones are looked at.
  * A commit closes all of them. One flush serves everybody who waits.
+ *
+ * In a store that is NEW all of them are open from the beginning, and the store itself may be lost
+ * with the power: what is written durably needs it to be kept.
  */
 export class StretchMap {
   readonly #tuples: TupleStore;
   readonly #calls: RowCalls;
   readonly #isOpen: Uint8Array;
   #openCount = 0;
+  /** The superblock that counts is on the medium. */
+  isKept: boolean;
   #waiting: StretchWaiter[] = [];
   #isRunning = false;
   #ahead = 1;
@@ -37,6 +45,8 @@ export class StretchMap {
     this.#tuples = tuples;
     this.#calls = new RowCalls(tuples.store, 1);
     this.#isOpen = new Uint8Array(tuples.layout.stretches);
+    this.isKept = tuples.state !== StoreState.NEW;
+    if (!this.isKept) this.#mark(0, this.#isOpen.length);
   }
 
   get openCount(): number {
@@ -49,7 +59,7 @@ export class StretchMap {
 
   /** True: writes may go out now. False: `waiter.stretchesOpen` comes, later. */
   open(waiter: StretchWaiter): boolean {
-    if (this.#areOpen(waiter)) return true;
+    if (this.#areOpen(waiter) && (this.isKept || !waiter.logDurable)) return true;
     this.#waiting.push(waiter);
     if (!this.#isRunning) void this.#run();
     return false;
@@ -60,6 +70,7 @@ export class StretchMap {
     assert(this.isIdle, 'protect: stretches closed while some are being opened');
     this.#isOpen.fill(0);
     this.#openCount = 0;
+    this.isKept = true;
   }
 
   #areOpen({ firstStretch, lastStretch }: StretchWaiter): boolean {
@@ -93,6 +104,7 @@ export class StretchMap {
         opened.push([waiter.firstStretch, end]);
       }
       await this.#calls.flush();
+      this.isKept = true;
       for (const [first, end] of opened) this.#mark(first, end);
       return 0;
     } catch (error) {

@@ -32,6 +32,11 @@ export const StoreState = {
   UNFLUSHED: 3,
   /** The tuples of what was there before are being made. */
   UNFINISHED: 4,
+  /**
+   * As OPEN, but every stretch counts as open, without a mark: a store that was just made, nothing
+   * of which need be on the medium before the first flush.
+   */
+  NEW: 5,
 } as const;
 export type StoreState = (typeof StoreState)[keyof typeof StoreState];
 
@@ -66,6 +71,11 @@ export interface Superblock {
   readonly boot: Uint8Array;
   /** Seal over the sequences of the table's pages: which of them belong to this commit. */
   readonly root: Salt;
+}
+
+/** Writes may be in flight, or were when the power went. */
+export function isUnclosed({ state }: Superblock): boolean {
+  return state === StoreState.OPEN || state === StoreState.NEW;
 }
 
 /** 64 bits as two signed numbers. */

@@ -15,6 +15,7 @@ import {
   BOOT_BYTES,
   decodeSuperblock,
   encodeSuperblock,
+  isUnclosed,
   StoreState,
   type Superblock,
 } from './superblock.ts';
@@ -116,7 +117,7 @@ export class TupleStore {
 
   /** Says on the medium, with the next flush, that writes may be in flight from now on. */
   async markOpen(): Promise<void> {
-    if (this.state === StoreState.OPEN) return;
+    if (isUnclosed(this.#superblock)) return;
     await this.#requireOurs();
     // What was closed in the host's cache is what a recovery begins with: it must be there.
     if (this.state === StoreState.UNFLUSHED) await this.#flushBoth();

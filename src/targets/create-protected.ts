@@ -102,17 +102,24 @@ export async function createProtected(
     if (!isFile) requireRoom(engine, sizeBytes);
     // Nothing is emptied that somebody is writing.
     const store = await openNewStore(target, options, lower);
+    const wasEmpty = store.engine.sizeBytes() === 0;
     if (isFile) await emptyFile(engine, sizeBytes);
     const fresh = isFile ? FreshBlocks.ZEROS : FreshBlocks.UNCHECKED;
     const format = { ...formatOf(options), fresh };
     const { storeBytes } = layoutFor(engine.sizeBytes(), format);
     await setStoreSize(store.engine, storeBytes);
     const { arena } = lower;
-    const state = StoreState.CLEAN;
-    await formatStore(data, store, format, { arena, random: () => env.random(), state });
+    const made = await formatStore(data, store, format, {
+      arena,
+      random: () => env.random(),
+      state: StoreState.NEW,
+      isOrdered: target.ordered,
+      wasEmpty,
+    });
     return await openProtect({
       data,
       store,
+      made,
       arena,
       defer: env.defer,
       target: target.text,
