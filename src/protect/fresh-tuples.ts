@@ -5,11 +5,14 @@ import { PiWalk, type RowsAt } from '../integrity/pi-walk.ts';
 import { appTagStart, refTagStart, writeTags } from '../integrity/tuple.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { ArenaBuffer } from '../memory/arena-buffer.ts';
-import { zeroPages } from '../memory/copy.ts';
+import { copyPages, zeroPages } from '../memory/copy.ts';
 import { HoldKind } from '../memory/holds.ts';
 import { byteAt, regionOf } from '../memory/region.unsafe.ts';
 import type { Layout } from './layout.ts';
 import { FreshBlocks } from './superblock.ts';
+
+/** Blocks whose ref tags have all but the last byte in common. */
+const REF_RUN = 256;
 
 /** Tuples that are made without looking at data: of zeros, of blocks nobody knows, of lost ones. */
 export class FreshTuples {
@@ -36,13 +39,27 @@ export class FreshTuples {
 
   /** `count` tuples of zeros from byte `offset` of `page` on. */
   fillZeros(page: number, offset: number, first: number, count: number): void {
+    const { tupleBytes } = this.#layout;
+    for (let done = 0; done < count; ) {
+      const run = Math.min(REF_RUN - ((first + done) % REF_RUN), count - done);
+      this.#fillRun(page, offset + done * tupleBytes, first + done, run);
+      done += run;
+    }
+  }
+
+  /** Blocks whose ref tags differ in the last byte alone: the first tuple, copied and counted. */
+  #fillRun(page: number, offset: number, first: number, count: number): void {
     const { tupleBytes, profile } = this.#layout;
     const { u8 } = regionOf(page);
-    for (let i = 0; i < count; i++) {
-      const at = byteAt(page, offset + i * tupleBytes);
-      u8.set(this.#zero, at);
-      writeTags(profile.csum, u8, at, 0, first + i);
+    const at = byteAt(page, offset);
+    const bytes = count * tupleBytes;
+    u8.set(this.#zero, at);
+    writeTags(profile.csum, u8, at, 0, first);
+    for (let done = tupleBytes; done < bytes; done *= 2) {
+      copyPages(page, offset + done, page, offset, Math.min(done, bytes - done));
     }
+    const last = at + tupleBytes - 1;
+    for (let i = 1; i < count; i++) u8[last + i * tupleBytes] = first + i;
   }
 
   /** Tuples that switch checking off: every byte 0xFF. */
