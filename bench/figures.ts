@@ -21,12 +21,12 @@ function targetText(row: Row): string {
 
 /** One row for the terminal, in one to three lines. */
 export function rowText(row: Row): string {
-  const { peer, ratio, cpu, rssMib, noise, notes = {} } = row;
+  const { peer, ratio, cpu, rssMib, noise, cells = {}, notes = {} } = row;
   const indent = ' '.repeat(28);
   const lines = [`${row.name.padEnd(27)} ${summaryText(row.ours)} ${row.unit}  ${targetText(row)}`];
   const than = peer === undefined ? '' : `${peer.name} ${summaryText(peer.figure)}`;
   if (ratio !== undefined) lines.push(`${indent}${than}  ratio ${summaryText(ratio)}`);
-  const facts = Object.entries(notes).map(([name, value]) => `${name}: ${value}`);
+  const facts = Object.entries({ ...cells, ...notes }).map(([name, value]) => `${name}: ${value}`);
   if (rssMib !== undefined) facts.unshift(`RSS ${pairText(rssMib.ours, rssMib.peer, 0)} MiB`);
   for (const [part, value] of Object.entries(row.parts ?? {})) {
     facts.push(`${part} ${numberText(value)}`);
@@ -54,14 +54,33 @@ function pairText(ours: number, peer: number | undefined, digits: number): strin
 
 const HEADINGS = ['Row', 'Ours', 'Peer', 'Ratio', 'Target', 'CPU', 'RSS, MiB'];
 
-/** The tables of docs/performance.md: figures beside their peers, and where their time goes. */
+/**
+ * The tables of docs/performance.md: figures beside their peers, where their time goes, and those
+ * with figures for several conditions.
+ */
 export function markdownTables(rows: readonly Row[]): string {
-  const whole = rows.filter(({ parts }) => parts === undefined);
+  const whole = rows.filter(({ parts, cells }) => parts === undefined && cells === undefined);
   const parted = rows.filter(({ parts }) => parts !== undefined);
+  const byCells = Map.groupBy(
+    rows.filter(({ cells }) => cells !== undefined),
+    ({ cells = {} }) => Object.keys(cells).join('\n'),
+  );
   return [
     ...(whole.length > 0 ? [figuresTable(whole)] : []),
     ...(parted.length > 0 ? [partsTable(parted)] : []),
+    ...[...byCells.values()].map(cellsTable),
   ].join('\n\n');
+}
+
+/** A column for each condition, and before them the figure of the row with its spread. */
+function cellsTable(rows: readonly Row[]): string {
+  const [{ unit, cells = {} }] = rows;
+  const lines = rows.map((row) => [
+    `\`${row.name}\``,
+    row.ours.spread === 0 ? numberText(row.ours.median) : summaryText(row.ours),
+    ...Object.values(row.cells ?? {}).map(String),
+  ]);
+  return table(['Row', unit, ...Object.keys(cells)], lines);
 }
 
 /** A column for each part that any row has, in the order of their sums. */

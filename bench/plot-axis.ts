@@ -75,6 +75,19 @@ function logAxis(low: number, high: number, range: AxisRange): Axis {
   return { ticks, at };
 }
 
+/** An axis from `low` to `high` with the ticks that are given. Pre: low < high, both can be shown. */
+export function axisBetween(
+  low: number,
+  high: number,
+  ticks: readonly number[],
+  range: AxisRange,
+): Axis {
+  const scale = (value: number): number => (range.isLog ? Math.log10(value) : value);
+  const at = (value: number): number =>
+    canShow(value, range.isLog) ? place(scale(value), scale(low), scale(high), range) : Number.NaN;
+  return { ticks, at };
+}
+
 function place(value: number, low: number, high: number, range: AxisRange): number {
   return range.from + ((value - low) / (high - low)) * (range.to - range.from);
 }

@@ -87,6 +87,42 @@ test('A line chart has a path and a dot per point for each series, labels, legen
   }
 });
 
+test('Ticks that are given stand in their places, with their names', () => {
+  const points = [
+    [512, 1],
+    [8192, 2],
+    [131072, 3],
+  ] as const;
+  const xTicks = [
+    [512, '512 B'],
+    [8192, '8 KiB'],
+    [131072, '128 KiB'],
+  ] as const;
+  const svg = plotSvg({ ...BASE, logX: true, xTicks, series: [{ name: 'a', points }] });
+  assertWellFormed(svg);
+  const dots = [...svg.matchAll(/<circle cx="([\d.]+)"/g)].map(([, x]) => Number(x));
+  const [first = 0, second = 0, third = 0] = dots;
+  assert.ok(Math.abs(second - (first + third) / 2) < 0.2, '16 times and 16 times: half way');
+  for (const [i, [, name]] of xTicks.entries()) {
+    assert.match(svg, new RegExp(`<text x="${dots[i]}" [^>]*>${name}<`));
+  }
+});
+
+test('A long legend has two columns, and every line a place of its own', () => {
+  const series = Array.from({ length: 9 }, (_, i) => ({
+    name: `s${i}`,
+    points: [[1, i]] as const,
+  }));
+  const svg = plotSvg({ ...BASE, series });
+  const places = [...svg.matchAll(/<text x="([\d.]+)" y="([\d.]+)" >s\d</g)].map(
+    ([, x, y]) => `${x} ${y}`,
+  );
+  assert.equal(new Set(places).size, 9);
+  assert.equal(new Set(places.map((place) => place.split(' ')[0])).size, 2);
+  const [, height = ''] = /viewBox="0 0 960 ([\d.]+)"/.exec(svg) ?? [];
+  for (const place of places) assert.ok(Number(place.split(' ')[1]) < Number(height));
+});
+
 test('What an axis cannot show interrupts the line and leaves no trace', () => {
   const points = [
     [1, 10],

@@ -1,6 +1,6 @@
 // A chart as an SVG of its own: no script, no font, no dependency, readable in black and white.
 
-import { type Axis, axisOf, tickText } from './plot-axis.ts';
+import { type Axis, type AxisRange, axisBetween, axisOf, tickText } from './plot-axis.ts';
 
 export interface PlotSeries {
   readonly name: string;
@@ -19,6 +19,8 @@ export interface Plot {
   readonly series: readonly PlotSeries[];
   /** 'line' by default. Bars of several series stand beside each other. */
   readonly kind?: 'line' | 'bar';
+  /** Where the x axis has its ticks, and what stands there; else powers of ten. */
+  readonly xTicks?: readonly (readonly [number, string])[];
   /** Names at the x axis instead of numbers; the name at index i stands at x = i. */
   readonly xNames?: readonly string[];
   /** A dashed horizontal line, such as a target or "as fast as the peer". */
@@ -28,10 +30,13 @@ export interface Plot {
 const WIDTH = 960;
 const PLOT_HEIGHT = 400;
 const LEFT = 90;
-const RIGHT = 30;
+/** Half of a tick's '100,000,000' stands in it. */
+const RIGHT = 45;
 const TOP = 60;
-/** One line of the legend. */
+/** One line of the legend, and its columns: one when it is short. */
 const LINE = 20;
+const LEGEND_COLUMNS = 2;
+const LEGEND_SHORT = 4;
 /** Width of a character of 12 units, a little too much on purpose. */
 const CHARACTER = 7;
 /** Okabe and Ito: eight colours that people tell apart who do not see all colours. */
@@ -55,7 +60,7 @@ export function plotSvg(plot: Plot): string {
   const y = yAxisOf(plot, bottom);
   const under = plot.xNames === undefined ? 20 : namesHeight(plot.xNames);
   const legendTop = bottom + under + 45;
-  const height = legendTop + LINE * plot.series.length;
+  const height = legendTop + LINE * legendRows(plot.series.length);
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" ` +
       `width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="12">`,
@@ -67,7 +72,7 @@ export function plotSvg(plot: Plot): string {
     text(20, TOP + PLOT_HEIGHT / 2, plot.yLabel, turned(20, TOP + PLOT_HEIGHT / 2, 'middle')),
     ...plot.series.flatMap((series, index) => drawSeries(plot, { series, index, x, y })),
     ...(plot.yLine === undefined ? [] : [targetLine(y.at(plot.yLine))]),
-    ...plot.series.flatMap((series, i) => legendLine(series.name, i, legendTop + i * LINE)),
+    ...plot.series.flatMap((series, i) => legendLine(plot, series.name, i, legendTop)),
     '</svg>',
   ];
   return `${parts.join('\n')}\n`;
@@ -79,6 +84,7 @@ function xAxisOf(plot: Plot): Axis {
   const { xNames } = plot;
   if (xNames === undefined) {
     const values = plot.series.flatMap(({ points }) => points.map(([at]) => at));
+    if (plot.xTicks !== undefined) return axisWith(plot.xTicks, values, range);
     if (plot.kind !== 'bar') return axisOf(values, range);
     // The outermost bars stay inside of the frame.
     const margin = barSlot(values) / 2;
@@ -91,6 +97,13 @@ function xAxisOf(plot: Plot): Axis {
     ticks: xNames.map((_, index) => index),
     at: (value) => (Number.isFinite(value) ? range.from + (value + 0.5) * slot : Number.NaN),
   };
+}
+
+/** The ticks of the plot, between its outermost values. */
+function axisWith(ticks: Plot['xTicks'], values: readonly number[], range: AxisRange): Axis {
+  const places = (ticks ?? []).map(([at]) => at);
+  const ends = [...places, ...values];
+  return axisBetween(Math.min(...ends), Math.max(...ends), places, range);
 }
 
 /** The smallest distance of two different x: what one group of bars may take. */
@@ -129,7 +142,8 @@ function gridOf(plot: Plot, x: Axis, y: Axis, bottom: number): string[] {
     if (name !== undefined) {
       parts.push(text(at + 4, bottom + 12, name, turned(at + 4, bottom + 12, 'end', -60)));
     } else {
-      parts.push(text(at, bottom + 20, tickText(tick), 'text-anchor="middle"'));
+      const given = plot.xTicks?.find(([place]) => place === tick)?.[1];
+      parts.push(text(at, bottom + 20, given ?? tickText(tick), 'text-anchor="middle"'));
     }
   }
   parts.push(`<path d="M${LEFT} ${TOP}V${bottom}H${right}" stroke="#333" fill="none"/>`);
@@ -212,10 +226,18 @@ function targetLine(at: number): string {
   return `<path d="${path}" stroke="#333" stroke-dasharray="4 4"/>`;
 }
 
-function legendLine(name: string, index: number, at: number): string[] {
+function legendRows(series: number): number {
+  return series <= LEGEND_SHORT ? series : Math.ceil(series / LEGEND_COLUMNS);
+}
+
+/** Down the first column, then down the second. */
+function legendLine({ series }: Plot, name: string, index: number, top: number): string[] {
+  const rows = Math.max(legendRows(series.length), 1);
+  const left = LEFT + Math.floor(index / rows) * ((WIDTH - RIGHT - LEFT) / LEGEND_COLUMNS);
+  const at = top + (index % rows) * LINE;
   return [
-    `<path d="M${LEFT} ${at - 4}h30" stroke-width="4" ${stroke(index)}/>`,
-    text(LEFT + 40, at, name, ''),
+    `<path d="M${round(left)} ${at - 4}h30" stroke-width="4" ${stroke(index)}/>`,
+    text(left + 40, at, name, ''),
   ];
 }
 

@@ -21,6 +21,11 @@ export interface Row {
   readonly noise?: Summary;
   /** Where the figure goes: parts of it in the same unit, the largest first. */
   readonly parts?: Readonly<Record<string, number>>;
+  /**
+   * Figures of the same kind under other conditions. Rows with the same conditions are a table of
+   * their own, with a column for each, in this order.
+   */
+  readonly cells?: Readonly<Record<string, string | number>>;
   readonly notes?: Readonly<Record<string, string | number>>;
   /** What `--plot` draws where no row has a peer: one row of its file has it. Not recorded. */
   readonly plot?: Plot;

@@ -87,6 +87,7 @@ function plotOf(figures: readonly MapOrCopyFigure[]): Plot {
     yLabel: 'µs from mapUser to unmapUser, least of the rounds',
     logX: true,
     logY: true,
+    xTicks: [512, 4096, 32768, 262144, 2 ** 21, 2 ** 24].map((bytes) => [bytes, sizeText(bytes)]),
     series,
   };
 }
