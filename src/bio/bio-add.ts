@@ -35,24 +35,23 @@ export function addSegment(
   return len;
 }
 
-/** Joins the rows from `row` on (just gathered, not yet counted) onto the bio, in order. */
+/**
+ * Takes the `count` rows behind those of the bio (just gathered, not yet counted) onto it. Only the
+ * first of them can join, because whoever gathered them has joined the others.
+ */
 export function adoptRows(bio: Bio, count: number, bytes: number): void {
   const table = bio.table;
   const start = bio.first + bio.vcnt;
-  let last = start - 1;
-  for (let row = start; row < start + count; row++) {
-    const page = table.page[row] as number;
-    const offset = table.offset[row] as number;
-    const hold = table.hold[row] as HoldKind;
-    if (last >= bio.first && rowJoins(table, last, page, offset, hold)) {
-      growRow(table, last, table.len[row] as number, hold);
-    } else {
-      last++;
-      if (last !== row) table.copyRow(last, table, row);
-    }
-  }
-  bio.vcnt = last - bio.first + 1;
   bio.size += bytes;
+  bio.vcnt += count;
+  if (count === 0 || start === bio.first) return;
+  const page = table.page[start] as number;
+  const offset = table.offset[start] as number;
+  const hold = table.hold[start] as HoldKind;
+  if (!rowJoins(table, start - 1, page, offset, hold)) return;
+  growRow(table, start - 1, table.len[start] as number, hold);
+  for (let row = start + 1; row < start + count; row++) table.copyRow(row - 1, table, row);
+  bio.vcnt--;
 }
 
 function growRow(table: BvecTable, row: number, len: number, hold: HoldKind): void {

@@ -2,6 +2,7 @@ import { PAGE_BYTES } from '../base/units.ts';
 import type { BvecTable } from '../bvec/bvec-table.ts';
 import type { AddressSpace } from '../memory/address-space.ts';
 import { HoldKind, putList, releaseHold, unpinList } from '../memory/holds.ts';
+import { frameOf } from '../memory/region.unsafe.ts';
 import type { IovIter } from './iov-iter.ts';
 import type { ExtractOptions } from './iter-extract.ts';
 import { joins, pagesUnder, setRow } from './row-join.ts';
@@ -61,10 +62,12 @@ export function extractUser(
     for (; used < got; used++) {
       const page = frames[first + used];
       const taken = PAGE_BYTES - offset < room ? PAGE_BYTES - offset : room;
-      // Most pages neither start a segment nor follow their neighbour: that is seen at a glance.
+      // Behind the first page of a batch a glance tells: the last row ends with the page before.
+      const isGlance = used > 0 && !inFolio;
       const isStray = used > 0 && page !== frames[first + used - 1] + 1;
-      const isJoined =
-        !isStray && next > row && joins(table, next - 1, page, offset, hold, inFolio);
+      const isJoined = isGlance
+        ? !isStray && frameOf(page) !== 0
+        : !isStray && next > row && joins(table, next - 1, page, offset, hold, inFolio);
       const isShared = isJoined && offset > 0;
       if ((!isJoined && next === end) || (!isShared && pages === pagesMax)) break;
       if (isJoined) table.len[next - 1] += taken;
