@@ -224,6 +224,30 @@ test('reference 4.3: three arrays of 4000, 4000 and 192 bytes are 8192, without 
   end(bio);
 });
 
+test('an array that goes on where the one before ended shares its row, and the others move up', () => {
+  const space = new MappedSpace();
+  for (const [i, frame] of [5, 6, 1].entries()) {
+    space.map(BASE + i * PAGE_BYTES, arena.region.firstPage + frame);
+  }
+  const iovec = new Iovec(2);
+  iovec.importRanges([BASE, BASE + PAGE_BYTES], [PAGE_BYTES, 2 * PAGE_BYTES], 2);
+  for (const profile of [LINUX_6_1, LINUX_6_12, DEFAULT_PROFILE]) {
+    const iter = new IovIter();
+    iter.initUser(IterDirection.SOURCE, space, iovec);
+    const bio = pool.acquire(BioOp.WRITE, 0, 4) as Bio;
+    assert.equal(gatherBio(bio, iter, 512, profile), 0);
+    assert.equal(bio.vcnt, 2, profile.name);
+    const { page, len } = bio.table;
+    const rows = [0, 1].map((row) => [page[bio.first + row], len[bio.first + row]]);
+    const { firstPage } = arena.region;
+    assert.deepEqual(rows, [
+      [firstPage + 5, 2 * PAGE_BYTES],
+      [firstPage + 1, PAGE_BYTES],
+    ]);
+    end(bio);
+  }
+});
+
 test('24: the rows of a BVEC iterator are taken whole, from where it stands, and not held', () => {
   const table = new BvecTable(8);
   table.set(2, 10, 0, 4096, HoldKind.BORROWED);

@@ -152,6 +152,9 @@ test('no data is no error, and nothing is mapped', () => {
   assert.equal(iter.status, 0);
   assert.equal(mapRequest(iter, device, request, WIDE, out), 0);
   assert.ok(!out.isMapped);
+  const behindIommu = new DmaDevice({ iommu: new Iommu() });
+  assert.equal(mapRequest(iter, behindIommu, request, WIDE, out), 0);
+  assert.ok(!out.isMapped && behindIommu.mappings === 0);
   // The ranges of a discard are a payload of their own, which the device reads.
   request.op = BioOp.DISCARD;
   assert.equal(dirOfRequest(request), DmaDir.TO_DEVICE);

@@ -3,9 +3,10 @@ import { afterEach, test } from 'node:test';
 import { Errno } from '../base/errno.ts';
 import { PAGE_BYTES, pagesSpanned } from '../base/units.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
-import { Access } from '../memory/address-space.ts';
+import { Access, type AddressSpace } from '../memory/address-space.ts';
 import { Arena } from '../memory/arena.ts';
 import { HoldKind, pinCount, refCount, releaseHold } from '../memory/holds.ts';
+import { REGION_FRAMES } from '../memory/region.unsafe.ts';
 import { FaultSpace } from './fault-space.fuzz.ts';
 import { EACH_PAGE_PINNED, ForEachPageResult, forEachPage, Verdict } from './for-each-page.ts';
 import { IovIter, IterDirection } from './iov-iter.ts';
@@ -56,6 +57,26 @@ function releaseRows(table: BvecTable, first: number, rows: number): void {
     releaseHold(table.hold[row] as HoldKind, table.page[row] as number, pages);
   }
 }
+
+test('a row ends where a region does, though the next frame has the next number', () => {
+  const last = REGION_FRAMES - 1;
+  // Frames alone: nothing is there, so nothing is held and nothing is let go.
+  const space: AddressSpace = {
+    pageAt: () => -Errno.EFAULT,
+    holdPages(_addr, count, _access, _hold, out, at) {
+      for (let i = 0; i < count; i++) out[at + i] = last - 1 + i;
+      return count;
+    },
+    whenReady: () => assert.fail('nothing to wait for'),
+  };
+  const iter = new IovIter();
+  iter.initUserRange(DEST, space, BASE, 4 * PAGE_BYTES);
+  const table = new BvecTable(4);
+  assert.equal(extract(iter, table, 0, 4, 2 ** 31, EXTRACT_ALL), 4 * PAGE_BYTES);
+  assert.equal(iter.rowsOut, 2);
+  assert.deepEqual([...table.page.subarray(0, 2)], [last - 1, last + 1]);
+  assert.deepEqual([...table.len.subarray(0, 2)], [2 * PAGE_BYTES, 2 * PAGE_BYTES]);
+});
 
 test('holds are taken by the space, many at once; what is borrowed is only looked up', () => {
   const frames = scattered(300);
