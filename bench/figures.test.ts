@@ -80,6 +80,26 @@ test('Parts are a table of their own, a column each, the largest sum first', () 
   assert.equal(markdownTables([...rows, ROW]).split('\n\n').length, 2);
 });
 
+test('Rows of the same conditions are a table with a column for each', () => {
+  const base = { unit: 'ns', ours: summary(3) };
+  const rows: Row[] = [
+    { ...base, name: 'a', cells: { one: 1, 'two|': '2,000' } },
+    { ...base, name: 'b', unit: 'steps', ours: summary(4, 0), cells: { other: 7 } },
+    { ...base, name: 'c', cells: { one: 3, 'two|': '4' } },
+  ];
+  assert.deepEqual(markdownTables(rows).split('\n'), [
+    '| Row | ns | one | two\\| |',
+    '|---|---|---|---|',
+    '| `a` | 3.00 ±5 % | 1 | 2,000 |',
+    '| `c` | 3.00 ±5 % | 3 | 4 |',
+    '',
+    '| Row | steps | other |',
+    '|---|---|---|',
+    '| `b` | 4.00 | 7 |',
+  ]);
+  assert.match(rowText(rows[0] as Row), /one: 1, two\|: 2,000/);
+});
+
 test('A profile is told by folder, and what is no code of ours by what it is', () => {
   const at = (url: string, functionName = 'f') => ({ url, functionName });
   const nodes = [

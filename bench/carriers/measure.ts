@@ -116,12 +116,12 @@ function ownHeapBytes(): number {
 }
 
 /** Of the second transfer: the first one finds pools that were never used. */
-function count(name: string): CostFigure[] {
+export function countDesign(name: string, layouts: readonly Layout[] = LAYOUTS): CostFigure[] {
   const carrier = carrierOf(name);
   const lists = new Touched();
   for (const owner of Object.values(carrier.lists())) lists.watch(owner);
   if (carrier instanceof Columns) lists.watchBios(carrier.bios);
-  return LAYOUTS.flatMap((layout) => {
+  return layouts.flatMap((layout) => {
     const world = new World(layout);
     const frames = new Touched();
     frames.watch(world.memory.region, FRAME_COLUMNS);
@@ -170,7 +170,7 @@ if (import.meta.main) {
   const [, , name = '', rounds = '9', slice = '2'] = argv;
   const figures =
     rounds === '--count'
-      ? count(name)
+      ? countDesign(name)
       : measureTime(name, { rounds: Number(rounds), slice: Number(slice) });
   console.log(JSON.stringify(figures));
 }

@@ -71,7 +71,7 @@ function timeRow(name: string, sweeps: Sweeps, noise: Summary): Row {
   );
   return {
     name: `carriers-${name}`,
-    unit: 'ns/segment',
+    unit: 'ns a segment of 64',
     ours: timeAt(sweeps, 'pages', SEGMENTS),
     lessIsBetter: true,
     noise,
@@ -84,7 +84,7 @@ function folioRow(name: string, sweeps: Sweeps): Row {
     digits(timeAt(sweeps, layout, segments).median);
   return {
     name: `carriers-folios-${name}`,
-    unit: 'ns/segment',
+    unit: 'ns a segment of 64, 64 KiB each',
     ours: timeAt(sweeps, 'folios-4', SEGMENTS),
     lessIsBetter: true,
     cells: {
@@ -98,7 +98,7 @@ function folioRow(name: string, sweeps: Sweeps): Row {
   };
 }
 
-/** What a transfer of 64 single pages makes, writes and touches; of 2 MiB folios, what it writes. */
+/** What a transfer of 64 segments makes, writes and touches: single pages, unless it is said. */
 function costRow(design: Design, figures: readonly CostFigure[], sweeps: Sweeps): Row {
   const pages = at(figures, 'pages', SEGMENTS);
   const one = at(figures, 'pages', 1);
@@ -115,18 +115,17 @@ function costRow(design: Design, figures: readonly CostFigure[], sweeps: Sweeps)
     cells: {
       'entries a segment': per(pages.lists.entries),
       'of 2 MiB': per(huge.lists.entries),
-      'bytes of lists': per(pages.lists.bytes),
+      'list bytes a segment': per(pages.lists.bytes),
       'of one alone': digits(one.lists.bytes),
-      traffic: per(pages.lists.traffic),
-      'bytes of frames': per(pages.frames.bytes),
-      'their lines': per(pages.frames.lines),
+      'read and written': per(pages.lists.traffic),
+      'frame bytes a segment': per(pages.frames.bytes),
+      mixed: per(mixed.frames.bytes),
+      'frame lines': per(pages.frames.lines),
       'lines, aged': per(aged.frames.lines),
-      'frames, mixed': per(mixed.frames.bytes),
       bios: pages.bios,
       'bios, mixed': mixed.bios,
       tables: pages.tables,
       'heap bytes': digits(summarize(heap).median),
-      'bytes copied': 0,
     },
   };
 }
