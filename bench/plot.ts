@@ -59,7 +59,7 @@ export function plotSvg(plot: Plot): string {
   const x = xAxisOf(plot);
   const y = yAxisOf(plot, bottom);
   const under = plot.xNames === undefined ? 20 : namesHeight(plot.xNames);
-  const legendTop = bottom + under + 45;
+  const legendTop = bottom + under + 55;
   const height = legendTop + LINE * legendRows(plot.series.length);
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" ` +
@@ -68,7 +68,7 @@ export function plotSvg(plot: Plot): string {
     `<rect width="${WIDTH}" height="${height}" fill="white"/>`,
     text(WIDTH / 2, 30, plot.title, 'text-anchor="middle" font-size="18"'),
     ...gridOf(plot, x, y, bottom),
-    text((LEFT + WIDTH - RIGHT) / 2, bottom + under + 15, plot.xLabel, 'text-anchor="middle"'),
+    text((LEFT + WIDTH - RIGHT) / 2, bottom + under + 22, plot.xLabel, 'text-anchor="middle"'),
     text(20, TOP + PLOT_HEIGHT / 2, plot.yLabel, turned(20, TOP + PLOT_HEIGHT / 2, 'middle')),
     ...plot.series.flatMap((series, index) => drawSeries(plot, { series, index, x, y })),
     ...(plot.yLine === undefined ? [] : [targetLine(y.at(plot.yLine))]),

@@ -8,7 +8,7 @@ import { DmaDevice } from '../../src/dma/dma-device.ts';
 import { DEFAULT_LIMITS, type Limits, makeLimits } from '../../src/limits/limits.ts';
 import { Access } from '../../src/memory/address-space.ts';
 import { Arena } from '../../src/memory/arena.ts';
-import { pinCount, pinTotals, refCount } from '../../src/memory/holds.ts';
+import { pinCount, pinTotals } from '../../src/memory/holds.ts';
 import { Protection } from '../../src/memory/user/area.ts';
 import { UserMemory } from '../../src/memory/user/user-memory.ts';
 import type { UserSpace } from '../../src/memory/user/user-space.ts';
@@ -145,13 +145,12 @@ class World {
   }
 
   /** Pins of every frame, and its references where no pin takes a page back from a child. */
-  holds(): string {
-    const { firstPage, frames } = this.arena.region;
-    const counts = Array.from({ length: frames }, (_, i) => [
-      this.child === null ? refCount(firstPage + i) : 0,
-      pinCount(firstPage + i),
-    ]);
-    return counts.join(' ');
+  holds(): Int32Array {
+    const { pins, refs, frames } = this.arena.region;
+    const counts = new Int32Array(2 * frames);
+    counts.set(pins.subarray(0, frames));
+    if (this.child === null) counts.set(refs.subarray(0, frames), frames);
+    return counts;
   }
 
   end(): void {
@@ -208,7 +207,7 @@ function checkCarrier(world: World, carrier: Carrier, name: string, limits: Limi
     carrier.unmap();
   }
   carrier.assertNothingOutstanding();
-  assert.equal(world.holds(), holds, `${name}: holds`);
+  assert.deepEqual(world.holds(), holds, `${name}: holds`);
   assert.equal(pinTotals.acquired - pinTotals.released, pins, `${name}: pins`);
 }
 

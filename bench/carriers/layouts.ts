@@ -34,12 +34,12 @@ export class World {
   readonly #addr: number;
   readonly #hasCache: boolean;
 
-  constructor(layout: Layout) {
+  constructor(layout: Layout, programPages = PROGRAM_PAGES) {
     const order = ORDER[layout];
     const isAged = layout === 'aged';
     const pages = isAged ? 1 : 2 ** order;
     // Folios of 2 MiB: 512 MiB of them, which is one transfer of 256 segments.
-    const segments = Math.max(PROGRAM_PAGES / pages, SEGMENTS_MAX);
+    const segments = Math.max(programPages / pages, SEGMENTS_MAX);
     const bytes = segments * pages * PAGE_BYTES;
     const arena = new Arena({ maxBytes: isAged ? AGED_BYTES : 2 * bytes + 8 * MIB, label: layout });
     this.memory = new UserMemory({ arena });

@@ -116,13 +116,17 @@ function ownHeapBytes(): number {
 }
 
 /** Of the second transfer: the first one finds pools that were never used. */
-export function countDesign(name: string, layouts: readonly Layout[] = LAYOUTS): CostFigure[] {
+export function countDesign(
+  name: string,
+  layouts: readonly Layout[] = LAYOUTS,
+  programPages?: number,
+): CostFigure[] {
   const carrier = carrierOf(name);
   const lists = new Touched();
   for (const owner of Object.values(carrier.lists())) lists.watch(owner);
   if (carrier instanceof Columns) lists.watchBios(carrier.bios);
   return layouts.flatMap((layout) => {
-    const world = new World(layout);
+    const world = new World(layout, programPages);
     const frames = new Touched();
     frames.watch(world.memory.region, FRAME_COLUMNS);
     frames.watch(world.memory.columns, ['exclusive', 'poisoned']);

@@ -57,7 +57,7 @@ function entriesOf(forms: readonly string[]): number {
 
 test('A design writes each single page into as many lists as its forms say, and each alike', () => {
   for (const { name, forms } of DESIGNS) {
-    const figures = countDesign(name, ['pages']);
+    const figures = countDesign(name, ['pages'], 1024);
     assert.deepEqual(
       figures.map(({ segments }) => segments),
       SEGMENT_COUNTS,

@@ -1,6 +1,7 @@
 // Map, pin and copy page to page, or copy without a pin: nanoseconds of a request by size, and the
 // sizes where they cross. Reads and writes, 1 to 256 ranges, single pages and folios of 2 MiB.
 
+import { formatSize } from '../../src/base/units.ts';
 import {
   MAP_OR_COPY_CASES,
   type MapOrCopyFigure,
@@ -87,7 +88,7 @@ function plotOf(figures: readonly MapOrCopyFigure[]): Plot {
     yLabel: 'µs from mapUser to unmapUser, least of the rounds',
     logX: true,
     logY: true,
-    xTicks: [512, 4096, 32768, 262144, 2 ** 21, 2 ** 24].map((bytes) => [bytes, sizeText(bytes)]),
+    xTicks: [512, 4096, 32768, 262144, 2 ** 21, 2 ** 24].map((bytes) => [bytes, formatSize(bytes)]),
     series,
   };
 }
