@@ -18,7 +18,7 @@ import { progressOf } from '../progress.ts';
 import { IS_QUICK, printRow, type Row } from '../row.ts';
 import { type Summary, summarize } from '../stats.ts';
 
-const SWEEPS = IS_QUICK ? 1 : 5;
+const SWEEPS = IS_QUICK ? 1 : 3;
 const OPTIONS: MeasureOptions = IS_QUICK ? { rounds: 2, slice: 0.3 } : { rounds: 12, slice: 2 };
 /** The figure of a row: in the middle of what requests have. */
 const SEGMENTS = 64;

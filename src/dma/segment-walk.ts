@@ -21,9 +21,6 @@ export interface SpecialPayload {
   readonly len: number;
 }
 
-/** More than any segment: `segmentBytes` then answers the most that may start at an address. */
-const ANY_BYTES = Number.MAX_SAFE_INTEGER;
-
 /**
  * The ranges of physical memory that a device gets for a request, one by one: cut at the segment
  * size and the segment boundary, joined where they touch. Rows that only their holds keep apart are
@@ -88,9 +85,8 @@ export class SegmentWalk {
     const limits = this.#limits as Limits;
     const rest = this.#entry;
     const addr = this.#at;
-    const most = segmentBytes(addr, ANY_BYTES, limits);
     this.addr = addr;
-    this.len = rest < most ? rest : most;
+    this.len = segmentBytes(addr, rest, limits);
     this.#at = addr + this.len;
     this.#entry = rest - this.len;
     if (this.#entry > 0) {
@@ -98,16 +94,21 @@ export class SegmentWalk {
     } else if (this.#inBios) {
       this.#joinBios(addr - this.#cut, limits);
     } else {
-      this.#joinEntries(most, limits.seg_boundary_mask);
+      this.#joinEntries(limits);
     }
     return true;
   }
 
-  /** Takes in whole entries that follow in memory, as long as the segment may be `most` bytes. */
-  #joinEntries(most: number, segBoundaryMask: number): void {
+  /**
+   * Takes in whole entries that follow in memory, as far as one segment may reach. What is asked is
+   * whether they fit, not how much would: without limits that is 2^32, a number on the heap for
+   * each range.
+   */
+  #joinEntries(limits: Limits): void {
+    const { addr } = this;
     while (this.#nextEntry()) {
-      if (this.len + this.#entry > most) return;
-      if (!physMergeable(this.addr, this.len, this.#at, this.#entry, segBoundaryMask)) return;
+      const total = this.len + this.#entry;
+      if (addr + this.len !== this.#at || segmentBytes(addr, total, limits) < total) return;
       this.#takeEntry();
     }
   }
