@@ -75,7 +75,7 @@ function logAxis(low: number, high: number, range: AxisRange): Axis {
   return { ticks, at };
 }
 
-/** An axis from `low` to `high` with the ticks that are given. Pre: low < high, both can be shown. */
+/** An axis from `low` to `high` with these ticks. Pre: low < high, and both can be shown. */
 export function axisBetween(
   low: number,
   high: number,

@@ -15,8 +15,8 @@ import { DeviceList } from './device-list.ts';
 import { PageArray } from './page-array.ts';
 
 /**
- * 2019, and what Linux has since 6.3: a flag of the bio says that all of its pages are pinned. Pages
- * of a program and of a cache need a bio each; the second is chained to the first.
+ * 2019, and what Linux has since 6.3: a flag of the bio says that all of its pages are pinned.
+ * Pages of a program and of a cache need a bio each; the second is chained to the first.
  */
 export class FlagPerBio implements Carrier {
   readonly counts = new CarrierCounts();

@@ -10,7 +10,7 @@ import type { UserSpace } from '../../src/memory/user/user-space.ts';
 
 /** Most entries of any list, and so most segments of one I/O. */
 export const SEGMENTS_MAX = 256;
-/** Pages that are held in one step where the design does not argue about it; as the library does. */
+/** Pages that are held in one step where no design argues about it: as many as the library has. */
 export const BATCH_PAGES = 256;
 
 /** One write to a device: bytes of a program, and behind them whole pages of a page cache. */

@@ -1,6 +1,6 @@
-// `node --expose-gc bench/carriers/measure.ts DESIGN [ROUNDS SLICE]`: one design in a process of its
-// own, so that none trains the compiler for another: nanoseconds of a transfer by layout and number
-// of segments, and what it leaves on the heap. `--count` instead of rounds: what it touches.
+// `node --expose-gc bench/carriers/measure.ts DESIGN [ROUNDS SLICE]`: one design in a process of
+// its own, so that none trains the compiler for another: nanoseconds of a transfer by layout and
+// number of segments, and what it leaves on the heap. `--count` instead: what it touches.
 
 import { spawnSync } from 'node:child_process';
 import { argv, execPath } from 'node:process';

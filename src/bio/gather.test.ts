@@ -224,7 +224,7 @@ test('reference 4.3: three arrays of 4000, 4000 and 192 bytes are 8192, without 
   end(bio);
 });
 
-test('an array that goes on where the one before ended shares its row, and the others move up', () => {
+test('an array that goes on where the one before ended shares its row; others move up', () => {
   const space = new MappedSpace();
   for (const [i, frame] of [5, 6, 1].entries()) {
     space.map(BASE + i * PAGE_BYTES, arena.region.firstPage + frame);
