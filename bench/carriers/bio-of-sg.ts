@@ -12,8 +12,8 @@ import { entriesMax, Scatterlist, ScatterlistPool } from './scatterlist.ts';
 
 /**
  * 2009, option 2: a bio points at a scatterlist instead of an array of bio_vecs, and the driver
- * maps the same list. Who fills it must know the limits of the device; and a request is one bio, because
- * two lists are no list, and half a list is none either.
+ * maps the same list. Who fills it must know the limits of the device; and a request is one bio,
+ * because two lists are no list, and half a list is none either.
  */
 export class BioOfSg implements Carrier {
   readonly counts = new CarrierCounts();
