@@ -22,6 +22,8 @@ interface Stretch {
   readonly pages: number;
   readonly order: number;
   readonly kind: 'written' | 'read' | 'hole';
+  /** Its third page is mapped anew: another frame in the middle of a folio. */
+  readonly isPatched: boolean;
 }
 
 interface Case {
@@ -46,6 +48,7 @@ const stretches = fc.array(
     pages: fc.integer({ min: 1, max: 40 }),
     order: fc.constantFrom(0, 0, 1, 4),
     kind: fc.constantFrom('written', 'written', 'written', 'written', 'written', 'read', 'hole'),
+    isPatched: fc.boolean(),
   }) as fc.Arbitrary<Stretch>,
   { minLength: 1, maxLength: 8 },
 );
@@ -92,7 +95,7 @@ class World {
 
   #map(stretches: readonly Stretch[], stride: number): void {
     const { space, base } = this;
-    for (const { pages, order, kind } of stretches) {
+    for (const { pages, order, kind, isPatched } of stretches) {
       const fit = Math.min(pages, PAGES - this.there.length);
       if (fit === 0) break;
       const addr = base + this.there.length * PS;
@@ -106,6 +109,10 @@ class World {
         const page = addr + ((i * stride) % fit) * PS;
         if (kind === 'written') assert.equal(space.fault(page, Access.WRITE, 0), 0);
       }
+      if (!isPatched || isHole || fit < 3) continue;
+      const patch = { addr: addr + 2 * PS, bytes: PS, protection: Protection.WRITE };
+      assert.equal(space.mmap(patch), patch.addr);
+      assert.equal(space.fault(patch.addr, Access.WRITE, 0), 0);
     }
   }
 
