@@ -141,6 +141,19 @@ describe('metadata of a program', () => {
     assertTuplesFit(rig);
   });
 
+  test('42: more metadata than a request may have bytes: shorter bios, no E2BIG', async () => {
+    // 56 KiB of data have 112 records of 64 bytes, 7168, and max_hw_sectors allows 4096.
+    const format = pathFormat('crc16', 512, { rest: 56 });
+    const limits = { ...format.limits, max_hw_sectors: 8 };
+    await using rig = new PathRig({ ...format, limits, random: randomOf(2) });
+    coverMedium(rig);
+    using pages = rig.arena.alloc(SIZE);
+    const data = pages.bytes.subarray(0, 56 * 1024);
+    const metadata = pages.bytes.subarray(56 * 1024, 56 * 1024 + 112 * 64);
+    await rig.disk.read(data, { position: 0, metadata });
+    assert.deepEqual(Uint8Array.from(metadata), recordsOf(rig).bytes.slice(0, 112 * 64));
+  });
+
   test('43: mapped memory has one pin an entry, and none afterwards', async () => {
     await using rig = new PathRig({ ...CRC16 });
     using buffer = rig.arena.alloc(4096);

@@ -11,6 +11,7 @@ import type { Limits } from '../../limits/limits.ts';
 import type { Profile } from '../../limits/profile.ts';
 import type { Arena } from '../../memory/arena.ts';
 import { MapCounters } from '../map-counters.ts';
+import { maxPassthroughBytes } from '../passthrough/bio-chain.ts';
 import { segmentWindow } from '../passthrough/chunk-plan.ts';
 import { PASSTHROUGH_RULES, type PassthroughRules } from '../passthrough/passthrough-rules.ts';
 import { MetaPiece } from './meta-piece.ts';
@@ -49,8 +50,10 @@ export class MetaContext {
     this.countsRefs = hasRefTag(profile);
     const unit = Math.max(limits.logical_block_size, limits.dma_alignment + 1);
     const least = metadataBytesOf(profile, unit);
-    // One segment holds it, so that a copy fits wherever one segment does.
-    const most = Math.max(least, Math.min(SHARE_BYTES, segmentWindow(limits)));
+    // One segment holds it, so that a copy fits wherever one segment does, and max_hw_sectors does
+    // not refuse the metadata of a bio that could have been shorter.
+    const fits = Math.min(SHARE_BYTES, segmentWindow(limits), maxPassthroughBytes(limits));
+    const most = Math.max(least, fits);
     const bytes = Math.floor(most / profile.metadata_size) * intervalBytes(profile);
     this.dataBytesMax = bytes - (bytes % unit);
     this.folios = new ReserveFolios(arena, most);
