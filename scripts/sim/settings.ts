@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { SIM_MUTANTS, type SimMutant } from '../../src/testing/simulator/sim-world.ts';
-import type { WorldKind } from '../../src/testing/simulator/world.ts';
+import { WORLD_KINDS, type WorldKind } from '../../src/testing/simulator/world.ts';
 
-const USAGE = `usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--world device|path]
+const USAGE = `usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--world NAME]
     [--history] [--keep NAME] [--mutant NAME] [--canaries] [--canary NAME] [--provenance]
     [--workers N] [--step-seconds N]
 `;
@@ -61,7 +61,7 @@ export function readSettings(args: string[]): Settings | null {
       seeds: readCount('--seeds', values.seeds, seeds, 1),
       first: readCount('--seed', values.seed, 1, 0),
       steps: readCount('--steps', values.steps, many ? STEPS_LONG : STEPS_DEFAULT, 1),
-      world: readName('--world', values.world, ['device', 'path'] as const),
+      world: readName('--world', values.world, WORLD_KINDS),
       mutant: readName('--mutant', values.mutant, SIM_MUTANTS),
       history: values.history ?? false,
       keep: values.keep,

@@ -3,7 +3,9 @@ import { slotOf, TAG_NONE } from '../../base/slots.ts';
 import { BIO_OP_NAMES } from '../../bio/bio-op.ts';
 import type { Engine, EngineInfo, Extent } from '../../engine/contract.ts';
 import type { Limits } from '../../limits/limits.ts';
+import type { Request } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
+import { checkRequestMetadata } from './metadata-checker.ts';
 import { checkRequest } from './request-checker.ts';
 
 /**
@@ -87,11 +89,16 @@ export class CheckedEngine implements Engine {
     const isRest = this.#firstTag[slot] === tag && request.bytes < this.#firstBytes[slot];
     // A file may end inside a block; what a device has there, nobody can write.
     const options = this.info.fixedSize ? { isRest } : { isRest, sizeBytes: this.sizeBytes() };
-    const fault = checkRequest(request, this.#limits, options);
+    const fault = checkRequest(request, this.#limits, options) ?? this.#metadataFault(request);
     if (fault === null) return;
     const { op, sector, bytes } = request;
     const what = `${BIO_OP_NAMES[op]} of ${bytes} bytes at sector ${sector}`;
     throw new AssertionError(`a request breaks the limits: ${fault} (${what})`);
+  }
+
+  #metadataFault(request: Request): string | null {
+    const { integrity } = this.info;
+    return integrity === null ? null : checkRequestMetadata(request, this.#limits, integrity);
   }
 
   #accept(tag: number): void {

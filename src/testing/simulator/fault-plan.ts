@@ -22,6 +22,8 @@ export interface FaultRates {
   readonly misdirect?: number;
   /** Of the writes: a bit of what was written flips later. Default 0. */
   readonly rot?: number;
+  /** Of the writes: the data, its tuples or both never get there. Default 0. */
+  readonly lost?: number;
   /** Nanoseconds, both ends included. */
   readonly delayNs: readonly [least: number, most: number];
 }
@@ -35,6 +37,9 @@ export const NO_FAULTS: FaultRates = {
   slow: 0,
   delayNs: [1_000, 20_000],
 };
+
+/** Halves of a write that a disk forgets. */
+export const Lost = { DATA: 1, RECORDS: 2 } as const;
 
 /** "The third write fails with ENOSPC." Exact rules come before probabilities. */
 export interface FaultRule {
@@ -60,6 +65,8 @@ export class Fate {
   isTorn = false;
   isMisdirected = false;
   rots = false;
+  /** Lost, together. */
+  lost = 0;
   /** From acceptance until the bytes have moved, and from then until it is finished. */
   moveNs = 0;
   finishNs = 0;
@@ -118,6 +125,10 @@ export class FaultPlan {
     const spoils = request.op === BioOp.WRITE && rates.misdirect !== undefined;
     fate.isMisdirected = spoils && random.chance(rates.misdirect ?? 0);
     fate.rots = spoils && random.chance(rates.rot ?? 0);
+    fate.lost = 0;
+    if (rates.lost !== undefined && request.op === BioOp.WRITE && random.chance(rates.lost)) {
+      fate.lost = random.between(Lost.DATA, Lost.DATA | Lost.RECORDS);
+    }
     const [least, most] = rates.delayNs;
     const factor = random.chance(rates.slow) ? SLOW_FACTOR : 1;
     fate.moveNs = random.between(least, most) * factor;

@@ -1,4 +1,4 @@
-import type { WorldKind, WorldSettings } from './world.ts';
+import { WORLD_KINDS, type WorldKind, type WorldSettings } from './world.ts';
 
 /** A world and the steps that led to a failure, as kept in `test/seeds/`. */
 export interface History {
@@ -26,10 +26,13 @@ export function parseHistory(text: string): History {
     else if (head === '') head = line.trim();
     else if (line.trim() !== '') lines.push(line.trim());
   }
-  const match = /^world (device|path) seed=(\d+)((?: [\w-]+=[\w.-]+)*)$/.exec(head);
-  if (match === null) throw new Error(`a history starts with its world, not '${head}'`);
-  const [, kind, seed, rest = ''] = match;
+  const match = /^world ([a-z]+) seed=(\d+)((?: [\w-]+=[\w.-]+)*)$/.exec(head);
+  const kind = WORLD_KINDS.find((known) => known === match?.[1]);
+  if (match === null || kind === undefined) {
+    throw new Error(`a history starts with its world, not '${head}'`);
+  }
+  const [, , seed, rest = ''] = match;
   const pairs = rest.split(' ').filter((pair) => pair !== '');
   const settings = Object.fromEntries(pairs.map((pair) => pair.split('=') as [string, string]));
-  return { notes, kind: kind as WorldKind, seed: Number(seed), settings, lines };
+  return { notes, kind, seed: Number(seed), settings, lines };
 }

@@ -3,6 +3,7 @@ import { PathWorld } from './path/path-world.ts';
 import { failureClass, shrink } from './shrink.ts';
 import { type SimMutant, SimWorld } from './sim-world.ts';
 import { Tally } from './tally.ts';
+import { TupleWorld } from './tuples/tuple-world.ts';
 import type { World, WorldKind, WorldSettings } from './world.ts';
 
 export interface RunOptions {
@@ -39,14 +40,19 @@ export interface RunReport {
   readonly lines: readonly string[];
 }
 
-/** Every fourth seed is a world of a device alone: bios of odd shapes, without processes. */
+/**
+ * Every fourth seed is a world of a device alone: bios of odd shapes, without processes; every
+ * eighth one of a disk that keeps tuples.
+ */
 export function worldKindOf(seed: number): WorldKind {
+  if (seed % 8 === 5) return 'tuples';
   return seed % 4 === 3 ? 'device' : 'path';
 }
 
 function makeWorld(options: Omit<RunOptions, 'steps'>): World {
   const { seed, mutant, hasTuples, settings = {} } = options;
   if (options.kind === 'device') return new SimWorld({ seed, mutant, hasTuples });
+  if (options.kind === 'tuples') return new TupleWorld({ seed, settings });
   return new PathWorld({ seed, settings });
 }
 
@@ -102,14 +108,18 @@ async function run(
 
 const SHRINK_TRIES = 1500;
 /** Smaller worlds that a failure is tried in, one after the other. */
-const SMALLER: readonly WorldSettings[] = [
-  { processes: '1' },
-  { files: '1', disks: '1' },
-  { faults: 'off' },
-  { limits: 'plain' },
-  { memory: 'large' },
-  { pools: 'large' },
-];
+const SMALLER: Readonly<Record<WorldKind, readonly WorldSettings[]>> = {
+  device: [],
+  path: [
+    { processes: '1' },
+    { files: '1', disks: '1' },
+    { faults: 'off' },
+    { limits: 'plain' },
+    { memory: 'large' },
+    { pools: 'large' },
+  ],
+  tuples: [{ faults: 'off' }, { memory: 'large' }],
+};
 
 /** The smallest history found that fails like `report`. Null: it cannot be made to fail again. */
 export async function shrinkFailure(
@@ -134,11 +144,11 @@ export async function shrinkFailure(
   if (!(await fails(history))) return null;
   for (let round = 0; round < 3; round++) {
     const base = history;
+    for (const setting of SMALLER[kind]) {
+      const smaller = { ...history, settings: { ...history.settings, ...setting } };
+      if (await fails(smaller)) history = smaller;
+    }
     if (kind === 'path') {
-      for (const setting of SMALLER) {
-        const smaller = { ...history, settings: { ...history.settings, ...setting } };
-        if (await fails(smaller)) history = smaller;
-      }
       const joined = { ...history, lines: joinTicks(history.lines) };
       if (await fails(joined)) history = joined;
     }

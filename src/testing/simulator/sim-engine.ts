@@ -11,7 +11,7 @@ import type { IntegrityProfile } from '../../integrity/integrity-profile.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { type Request, SegmentCursor } from '../../queue/request.ts';
 import type { RequestTable } from '../../queue/request-table.ts';
-import { FaultPlan } from './fault-plan.ts';
+import { FaultPlan, Lost } from './fault-plan.ts';
 import { SeededRandom } from './seeded-random.ts';
 import type { SimClock } from './sim-clock.ts';
 import { SimMedium } from './sim-medium.ts';
@@ -34,13 +34,15 @@ export interface SimEngineOptions {
   /** A multiple of 512. */
   readonly sizeBytes: number;
   readonly depth: number;
-  /** `simProfile`: it keeps tuples, and tears a sector and its tuple together. */
+  /** It keeps tuples, and tears the last sector of an interval together with its tuple. */
   readonly integrity?: IntegrityProfile | undefined;
   readonly plan?: FaultPlan | undefined;
   /** Instead of numbers of its own, those of the world. */
   readonly random?: SeededRandom | undefined;
   /** The disk spoils bytes [start, start + bytes) on purpose: a judge must not blame the path. */
   readonly onSpoil?: ((start: number, bytes: number) => void) | undefined;
+  /** Where a misdirected write of so many bytes lands; -1: nowhere. Default: anywhere. */
+  readonly placeFor?: ((bytes: number) => number) | undefined;
   /** A request begins (accepted), or the device has touched its memory (moved). */
   readonly onTouch?: ((request: Request, isMoved: boolean) => void) | undefined;
   /** From the `mutantFrom`-th request on. */
@@ -54,7 +56,7 @@ export interface SimEngineOptions {
 //   status     Int32    errno   what it will be completed with
 //   bytes      Float64  bytes   that will be moved and reported
 //   isTorn     Uint8    bool
-//   spoils     Uint8    bits    1: misdirected, 2: rots
+//   spoils     Uint8    bits    1: misdirected, 2: rots, 4 and 8: Lost, two bits up
 
 const SlotState = { FREE: 0, ACCEPTED: 1, MOVED: 2 } as const;
 
@@ -171,7 +173,7 @@ export class SimEngine implements Engine {
     this.#status[slot] = range === 0 ? fate.status : range;
     this.#bytes[slot] = range === 0 ? this.#within(request, fate.bytes) : 0;
     this.#isTorn[slot] = range === 0 && fate.isTorn ? 1 : 0;
-    this.#spoils[slot] = (fate.isMisdirected ? 1 : 0) | (fate.rots ? 2 : 0);
+    this.#spoils[slot] = (fate.isMisdirected ? 1 : 0) | (fate.rots ? 2 : 0) | (fate.lost << 2);
     this.#finishNs[slot] = fate.finishNs;
     this.#inFlight++;
     this.#accepted++;
@@ -231,8 +233,12 @@ export class SimEngine implements Engine {
     const bytes = this.#bytes[slot] as number;
     if (opHasData(request.op)) {
       const shift = this.#shift(request, slot, bytes);
-      this.#transfer(request, bytes, shift);
-      this.records?.move(request, 0, Math.floor(bytes / SECTOR_BYTES), shift);
+      const lost = this.#lose(request, slot, bytes);
+      if ((lost & Lost.DATA) === 0) this.#transfer(request, bytes, shift);
+      const { records } = this;
+      if (records !== null && (lost & Lost.RECORDS) === 0) {
+        records.move(request, 0, records.format.intervals(bytes), shift, this.medium);
+      }
       if ((this.#spoils[slot] & 2) !== 0 && bytes > 0) this.#rot(request, bytes);
       if (this.#isTorn[slot] === 1) this.#tear(request, bytes);
     } else if (this.#status[slot] === 0 && request.op !== BioOp.FLUSH) {
@@ -246,13 +252,29 @@ export class SimEngine implements Engine {
   /** How far from its place a write lands: 0, unless it is misdirected. */
   #shift(request: Request, slot: number, bytes: number): number {
     const start = request.sector * SECTOR_BYTES;
-    const block = this.info.limits.logical_block_size;
-    const places = Math.floor((this.sizeBytes() - bytes) / block);
-    if ((this.#spoils[slot] & 1) === 0 || bytes === 0 || places < 1) return 0;
-    const other = this.#random.below(places) * block;
+    if ((this.#spoils[slot] & 1) === 0 || bytes === 0) return 0;
+    const other = this.#otherPlace(bytes);
+    if (other < 0) return 0;
     this.#options.onSpoil?.(start, bytes);
     this.#options.onSpoil?.(other, bytes);
     return other - start;
+  }
+
+  /** Where a misdirected write of `bytes` lands, or -1. */
+  #otherPlace(bytes: number): number {
+    const { placeFor } = this.#options;
+    if (placeFor !== undefined) return placeFor(bytes);
+    const block = this.info.limits.logical_block_size;
+    const places = Math.floor((this.sizeBytes() - bytes) / block);
+    return places < 1 ? -1 : this.#random.below(places) * block;
+  }
+
+  /** Which halves of a write the disk forgets. */
+  #lose(request: Request, slot: number, bytes: number): number {
+    const lost = (this.#spoils[slot] >> 2) & (Lost.DATA | Lost.RECORDS);
+    if (lost === 0 || bytes === 0) return 0;
+    this.#options.onSpoil?.(request.sector * SECTOR_BYTES, bytes);
+    return lost;
   }
 
   #rot(request: Request, bytes: number): void {
@@ -295,14 +317,21 @@ export class SimEngine implements Engine {
         const isStart = (at + done) % SECTOR_BYTES === 0;
         if (isBehind && (isStart || this.records === null)) isWritten = this.#random.chance(0.5);
         if (isBehind && isWritten) {
-          const sector = Math.floor((at + done) / SECTOR_BYTES);
-          if (isStart) this.records?.move(request, sector, sector + 1, 0);
           this.medium.write(start + at + done, cursor.page, cursor.offset + done, len);
+          if (isStart) this.#tearRecord(request, at + done + SECTOR_BYTES);
         }
         done += len;
       }
       at += cursor.len;
     }
+  }
+
+  /** The sector that ends at `end` is written, and with the last of an interval its record. */
+  #tearRecord(request: Request, end: number): void {
+    const { records } = this;
+    if (records === null || end % records.format.intervalBytes !== 0) return;
+    const interval = end / records.format.intervalBytes;
+    records.move(request, interval - 1, interval, 0, this.medium);
   }
 
   readonly #finish = (tag: number): void => {

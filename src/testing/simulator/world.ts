@@ -22,7 +22,8 @@ export interface World {
   tally(into: Tally): void;
 }
 
-export type WorldKind = 'device' | 'path';
+export const WORLD_KINDS = ['device', 'path', 'tuples'] as const;
+export type WorldKind = (typeof WORLD_KINDS)[number];
 
 /** Choices of a world by name, over those of its seed: 'faults' → 'off'. */
 export type WorldSettings = Readonly<Record<string, string>>;
