@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { type Probe, ProbePoint } from '../base/probe.ts';
-import { SECTOR_BYTES } from '../base/units.ts';
+import { PAGE_BYTES, SECTOR_BYTES } from '../base/units.ts';
 import type { Bio } from '../bio/bio.ts';
 import { BioOp, opHasData } from '../bio/bio-op.ts';
 import { SplitCause, type SplitPoint } from '../bio/split-point.ts';
@@ -63,6 +63,8 @@ export class IntegrityStage implements PayloadKeeper {
   readonly #payloads: BioIntegrityPool;
   readonly #pages: PayloadPages;
   readonly #unitBytes: number;
+  /** Metadata of a payload of our own: as many segments as the device takes, but a block's. */
+  readonly #ownBytesMax: number;
   readonly #readAction: number;
   readonly #writeAction: number;
   readonly #checks: number;
@@ -80,6 +82,8 @@ export class IntegrityStage implements PayloadKeeper {
     this.#payloads = new BioIntegrityPool({ payloads, rows: payloads * ROWS_EACH, profile });
     this.#pages = new PayloadPages(arena, metadataBytesOf(profile, limits.logical_block_size));
     this.#unitBytes = Math.max(limits.logical_block_size, limits.dma_alignment + 1);
+    const least = metadataBytesOf(profile, this.#unitBytes);
+    this.#ownBytesMax = Math.max(metadataBytesMax(limits), least);
     this.#readAction = automaticAction(BioOp.READ, 1, profile);
     this.#writeAction = automaticAction(BioOp.WRITE, 1, profile);
     this.#checks = automaticChecks(profile);
@@ -125,11 +129,12 @@ export class IntegrityStage implements PayloadKeeper {
     return payload;
   }
 
-  /** An own payload with room for the records of `bytes`, or of what the reserve has. */
+  /** An own payload with room for the records of `bytes`, or of what one may have here. */
   #make(bytes: number): BioIntegrity | null {
     const payload = this.#payloads.acquire(1);
     if (payload === null) return null;
-    const got = this.#pages.take(payload, metadataBytesOf(this.profile, bytes));
+    const wanted = Math.min(metadataBytesOf(this.profile, bytes), this.#ownBytesMax);
+    const got = this.#pages.take(payload, wanted);
     if (got === 0) {
       this.#payloads.release(payload);
       return null;
@@ -289,6 +294,20 @@ export class IntegrityStage implements PayloadKeeper {
     this.#claimed = null;
     this.#pages.release();
   }
+}
+
+/**
+ * What lies in one piece from a page on and is no more than max_integrity_segments segments. With
+ * two segments and a boundary of 4096: 8192 bytes. A power of two of pages a segment, so that no
+ * boundary cuts one. Linux hits a BUG_ON with more.
+ */
+function metadataBytesMax(limits: Limits): number {
+  const { max_segment_size, seg_boundary_mask, max_integrity_segments: segments } = limits;
+  if (segments === 0) return Number.POSITIVE_INFINITY;
+  const window = Math.min(max_segment_size, seg_boundary_mask + 1);
+  let bytes = PAGE_BYTES;
+  while (2 * bytes <= window) bytes *= 2;
+  return segments * bytes;
 }
 
 /** Bytes of data that `payload` has records for. */

@@ -261,6 +261,25 @@ describe('metadata that nobody brought', () => {
     assertTuplesFit(rig);
   });
 
+  test('a piece of metadata has no more segments than a boundary leaves it', async () => {
+    // 64 blocks have 4096 bytes of records: two pages of them would be two segments.
+    const format = pathFormat('crc16', 512, { rest: 56 });
+    const narrow = { max_integrity_segments: 1, seg_boundary_mask: 4095 };
+    const limits = { ...format.limits, ...narrow };
+    await using rig = new PathRig({ ...format, limits, random: randomOf(2) });
+    using buffer = rig.arena.alloc(SIZE);
+    await rig.disk.write(buffer.bytes, { position: 0 });
+    const places = rig.engine.log.map(({ at, bytes }) => [at, bytes]);
+    assert.deepEqual(
+      places.sort(([a = 0], [b = 0]) => a - b),
+      [
+        [0, 32768],
+        [32768, 32768],
+      ],
+    );
+    assertTuplesFit(rig);
+  });
+
   test('NOVERIFY: larger metadata comes with a read and is not checked', async () => {
     const flags = IntegrityFlag.REF_TAG | IntegrityFlag.NOVERIFY;
     const unchecked = pathFormat('crc16', 512, { flags, rest: 8 });
