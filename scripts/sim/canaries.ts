@@ -176,6 +176,146 @@ export const CANARIES: readonly Canary[] = [
     replace: '(waiting[0] as Transfer).isWaiting = false;',
     seedsMax: 20,
   },
+  {
+    // The rest of a bio that was cut counts its ref tags from the start again.
+    name: 'seed-stays-at-split',
+    file: 'integrity/bio-integrity.ts',
+    find: '    this.seed += intervals;',
+    replace: '    void intervals;',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    name: 'tuples-stay-at-split',
+    file: 'integrity/bio-integrity.ts',
+    find: 'let done = this.done + bytes;',
+    replace: 'let done = this.done;',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    // What a program counts from 5 goes to block 1000 as 5.
+    name: 'ref-tags-not-mapped',
+    file: 'queue/integrity-stage.ts',
+    find: '    preparePayload(payload, profile, deviceBlock(bio.sector, profile));\n',
+    replace: '',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    name: 'metadata-not-copied-back',
+    file: 'map/passthrough/user-meta.ts',
+    find: 'if (meta.isCopied && done > 0) copyBack(meta, done, context);',
+    replace: '',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    name: 'check-of-a-program-ignored',
+    file: 'map/metadata/meta-mapping.ts',
+    find: 'payload.check = check;',
+    replace: 'payload.check = check & 3;',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    // Of type 3 an app tag of all ones alone is no escape.
+    name: 'escape-without-its-ref-tag',
+    file: 'integrity/tuple.ts',
+    find: 'if (hasRefTag(profile)) return true;',
+    replace: 'if (profile.tuple_size > 0) return true;',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    name: 'payload-released-twice',
+    file: 'queue/integrity-stage.ts',
+    find: '    payload.keeper = null;\n    if (payload.pool',
+    replace:
+      '    if (payload.pool === this.#payloads) this.#release(payload);\n    if (payload.pool',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    // After a failure nobody reads the metadata any more, but it has memory.
+    name: 'payload-kept-after-failure',
+    file: 'queue/integrity-stage.ts',
+    find: '    payload.keeper = null;\n    if (payload.pool',
+    replace: '    payload.keeper = null;\n    if (bio.status === 0 && payload.pool',
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    // The guard is that of what the block held, not of what is written.
+    name: 'tuples-before-the-bounce-copy',
+    file: 'device/complete.ts',
+    find: `  if (!mapping.copyIn(bio, piece)) return false;
+  // A device or file that ends inside this block must not be written beyond that.
+  piece.phase = PiecePhase.TRANSFER;
+  piece.bytes = Math.max(valid, piece.skip + piece.userBytes);
+  device.bios.rearm(bio, BioOp.WRITE, sectorOf(piece.start), piece.bytes);
+  if (transfer.fua) bio.flags |= BioFlag.FUA;
+  device.queue.submitBio(bio);
+  return true;`,
+    replace: `  piece.phase = PiecePhase.TRANSFER;
+  piece.bytes = Math.max(valid, piece.skip + piece.userBytes);
+  device.bios.rearm(bio, BioOp.WRITE, sectorOf(piece.start), piece.bytes);
+  device.queue.submitBio(bio);
+  mapping.copyIn(bio, piece);
+  return true;`,
+    seedsMax: 20,
+    world: 'tuples',
+  },
+  {
+    // What is copied on request cannot change between its guard and the device: of a write that is
+    // mapped instead, the guard is that of other bytes than those that arrive.
+    name: 'copied-write-is-mapped',
+    file: 'map/decide.ts',
+    find: "if (policy === 'always') return MapReason.ASKED;",
+    replace: "if (policy === 'always' && iter.direction === 1) return MapReason.ASKED;",
+    seedsMax: 100,
+    world: 'tuples',
+  },
+  {
+    name: 'payloads-of-two-kinds-merge',
+    file: 'integrity/bio-integrity.ts',
+    find: 'if (front.flags !== back.flags || front.check !== back.check) return false;',
+    replace: 'if (front.check !== back.check) return false;',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    name: 'metadata-over-max-segments',
+    file: 'integrity/bio-integrity.ts',
+    find: 'if (most !== 0 && joint.frontSegments + joint.backSegments > most) return false;',
+    replace: '',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    name: 'last-bad-block-is-named',
+    file: 'device/device-integrity.ts',
+    find: 'report.block < fault.block',
+    replace: 'report.block > fault.block',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    name: 'bad-block-counts-as-good',
+    file: 'queue/integrity-stage.ts',
+    find: 'const bad = this.#fault.interval * intervalBytes(profile);',
+    replace: 'const bad = (this.#fault.interval + 1) * intervalBytes(profile);',
+    seedsMax: 50,
+    world: 'tuples',
+  },
+  {
+    name: 'ref-tags-from-zero',
+    file: 'integrity/generate.ts',
+    find: 'run.block = run.refStep * seed;',
+    replace: 'run.block = 0;',
+    seedsMax: 20,
+    world: 'tuples',
+  },
 ];
 
 export function canaryNamed(name: string): Canary {

@@ -50,7 +50,7 @@ function crc64Tables(): readonly [low: Int32Array, high: Int32Array] {
 const CRC16 = crc16Table();
 const [CRC64_LOW, CRC64_HIGH] = crc64Tables();
 
-/** One format of tuples: makes them, judges them, maps their ref tags. Nothing allocates but faults. */
+/** One format of tuples: makes them, judges them, maps their ref tags. Data plane but for faults. */
 export class TupleFormat {
   readonly csum: IntegrityProfile['csum'];
   readonly intervalBytes: number;
@@ -161,7 +161,7 @@ export class TupleFormat {
     }
   }
 
-  /** Ref tags of `count` records that say `from`, `from` + 1, … say `to`, `to` + 1, … from now on. */
+  /** Ref tags that count from `from`, in `count` records, count from `to` then; others stay. */
   remap(records: Uint8Array, recordAt: number, count: number, from: number, to: number): void {
     if (!this.countsRef || from === to) return;
     for (let i = 0; i < count; i++) {

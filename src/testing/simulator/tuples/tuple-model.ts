@@ -101,7 +101,7 @@ export class TupleModel {
     this.#guards[interval] = GuardState.RIGHT;
   }
 
-  /** Records of `count` intervals from `first` on, as a program sees them that counts from `seed`. */
+  /** Records of `count` intervals from `first` on, as one who counts from `seed` sees them. */
   recordsFor(first: number, count: number, seed: number): Uint8Array {
     const at = this.recordAt(first);
     const records = this.records.slice(at, at + count * this.format.metadataBytes);

@@ -228,18 +228,20 @@ export class TupleWorkload {
     this.#counts.add(`damage: ${part}`);
   }
 
-  /** A program writes into the memory of its own write. */
+  /** A program writes into the memory of its own write; rather one that asked for a copy. */
   #scribble(): void {
+    let chosen: TupleOp | null = null;
     for (const op of this.active) {
       const { data, metadata } = op;
       if (op.op !== BioOp.WRITE || data === null || metadata !== null || data.isGone) continue;
-      if (!this.#random.chance(0.5)) continue;
-      const at = this.#random.below(data.bytes);
-      const len = this.#random.between(1, Math.min(data.bytes - at, 600));
-      data.scribble(at, len, this.#random);
-      this.#counts.add(`tuples: raced, ${op.isCopied ? 'copied' : 'maybe mapped'}`);
-      return;
+      if (chosen === null || op.copy === 'always') chosen = op;
     }
+    const data = chosen?.data ?? null;
+    if (chosen === null || data === null) return;
+    const at = this.#random.below(data.bytes);
+    const len = this.#random.between(1, Math.min(data.bytes - at, 600));
+    data.scribble(at, len, this.#random);
+    this.#counts.add(`tuples: raced, ${chosen.isCopied ? 'copied' : 'maybe mapped'}`);
   }
 
   /** Rather one that has something in flight. */
