@@ -24,10 +24,10 @@ export function judgeCrc(one: CaseRecord, { checksums }: Replays): Judged {
 }
 
 /**
- * The tuples of a disk against those that earlier writes of the file have left there, as far as
- * they have: other blocks are the disk's own affair.
+ * The tuples of a disk against those that earlier writes of the file have left there, or that a
+ * read tells of that comes next: other blocks are the disk's own affair.
  */
-export function judgeStored(one: CaseRecord, { file, store }: Replays): Judged {
+export function judgeStored(one: CaseRecord, { file, store, later }: Replays): Judged {
   const expected = one as unknown as StoredTuplesCase;
   const device = file.devices[one.device];
   const { profile } = recordedIntegrity(device, file.kernel);
@@ -38,12 +38,14 @@ export function judgeStored(one: CaseRecord, { file, store }: Replays): Judged {
   for (let at = 0; at < expected.tuples.length; at += digits) {
     const block = store.at(one.device, expected.lba + at / digits);
     cut ||= block.straddles;
-    const isKnown = block.record !== null;
-    ours += isKnown ? hexOfBytes(block.record) : UNKNOWN_DIGIT.repeat(digits);
-    wanted += isKnown ? expected.tuples.slice(at, at + digits) : UNKNOWN_DIGIT.repeat(digits);
+    const number = expected.lba + at / digits;
+    const record = block.record ?? later.recordAt(one, number, profile);
+    ours += record === null ? UNKNOWN_DIGIT.repeat(digits) : hexOfBytes(record);
+    wanted +=
+      record !== null ? expected.tuples.slice(at, at + digits) : UNKNOWN_DIGIT.repeat(digits);
   }
   if (ours === UNKNOWN_DIGIT.repeat(ours.length))
-    return notCovered(one, 'tuples that no earlier case wrote');
+    return notCovered(one, 'tuples that no case of the file determines');
   const answer = { lba: expected.lba, tuples: ours };
   const verdict = verdictOn({ tuples: wanted }, { tuples: ours });
   const judged = { one, verdict, ours: null, answer };

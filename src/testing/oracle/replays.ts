@@ -1,5 +1,6 @@
 import type { Profile } from '../../limits/profile.ts';
 import { CrcReplay } from './crc-replay.ts';
+import { LaterReads } from './later-reads.ts';
 import { isPassthrough, PassthroughReplayer, passthroughCases } from './passthrough-replay.ts';
 import { RecordedStore } from './recorded-store.ts';
 import { Replayer } from './replay.ts';
@@ -11,6 +12,7 @@ export class Replays {
   readonly profile: Profile;
   /** What the writes so far have left on the disks. */
   readonly store = new RecordedStore();
+  #later: LaterReads | null = null;
   #transfers: Replayer | null = null;
   #passthrough: PassthroughReplayer | null = null;
   #checksums: CrcReplay | null = null;
@@ -18,6 +20,11 @@ export class Replays {
   constructor(file: RecordFile, profile: Profile) {
     this.file = file;
     this.profile = profile;
+  }
+
+  get later(): LaterReads {
+    this.#later ??= new LaterReads(this.file.cases);
+    return this.#later;
   }
 
   get transfers(): Replayer {
@@ -38,12 +45,14 @@ export class Replays {
 
   /** A failed assertion leaves bios and pins behind: what comes next starts afresh. */
   abandon(): void {
+    this.#later = null;
     this.#transfers = null;
     this.#passthrough = null;
     this.#checksums = null;
   }
 
   [Symbol.dispose](): void {
+    this.#later?.[Symbol.dispose]();
     this.#transfers?.[Symbol.dispose]();
     this.#passthrough?.[Symbol.dispose]();
     this.#checksums?.[Symbol.dispose]();
