@@ -1,4 +1,4 @@
-import type { WorldKind } from '../../src/testing/simulator/world.ts';
+import type { SeedKind } from './seed-kind.ts';
 
 /** A bug on purpose: `find`, which must stand once in src/`file`, becomes `replace`. */
 export interface Canary {
@@ -9,7 +9,7 @@ export interface Canary {
   /** So many seeds must be enough. */
   readonly seedsMax: number;
   /** Only worlds of this kind use what is broken. */
-  readonly world?: WorldKind;
+  readonly world?: SeedKind;
 }
 
 export const CANARIES: readonly Canary[] = [
@@ -315,6 +315,25 @@ export const CANARIES: readonly Canary[] = [
     replace: 'run.block = 0;',
     seedsMax: 20,
     world: 'tuples',
+  },
+  {
+    // The generation that counts may be older than the data beside it.
+    name: 'commit-before-its-tuples',
+    file: 'protect/tuple-store.ts',
+    find: `      await this.#writeTable(indexes, sequence);
+      if (isDurable) await this.#storeCalls.flush();`,
+    replace: '      await this.#writeTable(indexes, sequence);',
+    seedsMax: 60,
+    world: 'protect',
+  },
+  {
+    // After the cut nobody looks at what was in flight.
+    name: 'open-stretch-is-not-marked',
+    file: 'protect/stretch-map.ts',
+    find: '      await tuples.markOpen();',
+    replace: '',
+    seedsMax: 60,
+    world: 'protect',
   },
 ];
 

@@ -2,19 +2,20 @@ import { observeMaybe } from '../../src/base/assert.ts';
 import { formatHistory } from '../../src/testing/simulator/history.ts';
 import {
   type RunOptions,
+  type RunReport,
   runSeed,
   shrinkFailure,
-  worldKindOf,
 } from '../../src/testing/simulator/run-world.ts';
 import type { SimMutant } from '../../src/testing/simulator/sim-world.ts';
-import type { WorldKind, WorldSettings } from '../../src/testing/simulator/world.ts';
+import type { WorldSettings } from '../../src/testing/simulator/world.ts';
+import { type SeedKind, seedKindOf } from './seed-kind.ts';
 import { Watchdog } from './watchdog.ts';
 
 /** One seed to run; plain data, for it crosses a process boundary. */
 export interface SeedJob {
   readonly seed: number;
   readonly steps: number;
-  readonly world: WorldKind | undefined;
+  readonly world: SeedKind | undefined;
   readonly mutant: SimMutant | undefined;
   readonly settings: WorldSettings;
   readonly record: boolean;
@@ -26,7 +27,7 @@ export interface SeedJob {
 
 export interface SeedResult {
   readonly seed: number;
-  readonly kind: WorldKind;
+  readonly kind: SeedKind;
   readonly steps: number;
   readonly tally: Readonly<Record<string, number>>;
   /** By the text of a `maybe`: how often it was false and true. */
@@ -47,26 +48,41 @@ export async function runJob(job: SeedJob): Promise<SeedResult> {
   const { seed, steps, mutant, settings, record } = job;
   const watch = watchdog ?? new Watchdog(job.stepSeconds);
   watchdog = watch;
-  const kind = job.mutant === undefined ? (job.world ?? worldKindOf(seed)) : 'device';
+  const kind = job.mutant === undefined ? (job.world ?? seedKindOf(seed)) : 'device';
+  if (kind === 'protect') {
+    // Loaded where it is wanted: its arena is large.
+    const { runProtectSeed } = await import('./protect-seed.ts');
+    const report = await runProtectSeed(seed, steps);
+    observeMaybe(null);
+    return resultOf(kind, { ...report, lines: [] }, null);
+  }
   const options: RunOptions = { kind, seed, steps, mutant, settings, record };
   const report = await runSeed({ ...options, watch });
   observeMaybe(null);
-  const { failure, tally, lines } = report;
+  const { failure } = report;
   // A loop ends once only, and each try of the search would take as long again.
   const isLoop = watch.hasFired;
   const shrinks = job.shrinks && failure !== null && mutant === undefined && !isLoop;
   if (isLoop) endWatch();
   const history = shrinks ? await shrinkFailure(options, report) : null;
+  return resultOf(kind, report, history === null ? null : formatHistory(history));
+}
+
+function resultOf(
+  kind: SeedKind,
+  { seed, steps, tally, failure, lines }: Omit<RunReport, 'kind'>,
+  history: string | null,
+): SeedResult {
   return {
     seed,
     kind,
-    steps: report.steps,
+    steps,
     tally,
     maybes: Object.fromEntries(seen),
     message: failure === null ? null : failure.message,
     stack: failure?.stack?.split('\n').slice(1, 7).join('\n') ?? '',
     lines,
-    history: history === null ? null : formatHistory(history),
+    history,
   };
 }
 

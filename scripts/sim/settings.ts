@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { SIM_MUTANTS, type SimMutant } from '../../src/testing/simulator/sim-world.ts';
-import { WORLD_KINDS, type WorldKind } from '../../src/testing/simulator/world.ts';
+import { SEED_KINDS, type SeedKind } from './seed-kind.ts';
 
 const USAGE = `usage: npm run sim -- [--seeds N] [--seed FIRST] [--steps N] [--world NAME]
     [--history] [--keep NAME] [--mutant NAME] [--canaries] [--canary NAME] [--provenance]
@@ -19,7 +19,7 @@ export interface Settings {
   readonly first: number;
   readonly steps: number;
   /** Undefined: by the seed. */
-  readonly world: WorldKind | undefined;
+  readonly world: SeedKind | undefined;
   readonly mutant: SimMutant | undefined;
   readonly history: boolean;
   /** Name of the file in test/seeds/ for a failure that was shrunk. */
@@ -61,7 +61,7 @@ export function readSettings(args: string[]): Settings | null {
       seeds: readCount('--seeds', values.seeds, seeds, 1),
       first: readCount('--seed', values.seed, 1, 0),
       steps: readCount('--steps', values.steps, many ? STEPS_LONG : STEPS_DEFAULT, 1),
-      world: readName('--world', values.world, WORLD_KINDS),
+      world: readName('--world', values.world, SEED_KINDS),
       mutant: readName('--mutant', values.mutant, SIM_MUTANTS),
       history: values.history ?? false,
       keep: values.keep,

@@ -50,7 +50,7 @@ function crc64Tables(): readonly [low: Int32Array, high: Int32Array] {
 const CRC16 = crc16Table();
 const [CRC64_LOW, CRC64_HIGH] = crc64Tables();
 
-/** One format of tuples: makes them, judges them, maps their ref tags. Data plane but for faults. */
+/** One format of tuples: makes them, judges them, maps their ref tags. */
 export class TupleFormat {
   readonly csum: IntegrityProfile['csum'];
   readonly intervalBytes: number;
