@@ -21,10 +21,10 @@ export abstract class OpMemory {
     this.bytes = bytes;
   }
 
-  /** What the program puts there before the operation. */
-  fill(contents: Uint8Array): void {
+  /** What the program puts there before the operation; null: it has something there already. */
+  fill(contents: Uint8Array | null): void {
     this.versions.length = 0;
-    this.store(contents);
+    if (contents !== null) this.store(contents);
     this.remember();
   }
 

@@ -142,7 +142,9 @@ export class TupleStarts {
     const pages = random.chance(0.1) ? 8 : 2;
     const pieces = this.#memory.take({ unit, totalUnit, pieces: count, pages, plain });
     if (pieces.length === 0) return null;
-    return this.#filled(new AreaMemory(this.#memory, pieces, random.uint32()));
+    const memory = new AreaMemory(this.#memory, pieces, random.uint32());
+    memory.fill(null);
+    return memory;
   }
 
   #any(unit: number, totalUnit: number): OpMemory | null {
@@ -157,12 +159,9 @@ export class TupleStarts {
     const taken = this.#processes.take(bytes, random.chance(0.3) ? 4 : unit, random);
     if (taken === null) return null;
     const [made, addr] = taken;
-    return this.#filled(new ProcessMemory(this.#processes, made, addr, bytes));
-  }
-
-  #filled(memory: OpMemory): OpMemory {
-    const contents = new Uint8Array(memory.bytes);
-    fillPattern(contents, this.#random.uint32());
+    const memory = new ProcessMemory(this.#processes, made, addr, bytes);
+    const contents = new Uint8Array(bytes);
+    fillPattern(contents, random.uint32());
     memory.fill(contents);
     return memory;
   }
