@@ -198,7 +198,10 @@ export class TupleStarts {
     // Seeds beside the block are the ones that a second mapping would change once more.
     const near = [block, block + 1, Math.max(block - 1, 0), block + 3];
     const seed = random.chance(0.3) ? random.pick(FAR_SEEDS) : random.pick(near);
-    const check = random.pick([0, 0, TupleCheck.GUARD, 3, 7, TupleCheck.APP, TupleCheck.REF]);
+    const { GUARD, REF, APP } = TupleCheck;
+    // What the block layer checks too: only then could the two be taken for one kind.
+    const own = format.ownChecks;
+    const check = random.pick([0, 0, own, own, own, GUARD, REF, APP, GUARD | REF | APP]);
     const appTag = random.pick([0, 0, 0x1234, 0xffff]);
     const metadata = { memory, check, appTag, seed };
     const records = new Uint8Array(memory.bytes);

@@ -41,6 +41,8 @@ export class TupleWorkload {
   readonly #starts: TupleStarts;
   readonly #counts: Tally;
   #plugs = 0;
+  /** Reads or writes alone, for now. */
+  #burstOp: BioOp | null = null;
   #lastStart = 0;
   #lastEnd = 0;
 
@@ -95,7 +97,7 @@ export class TupleWorkload {
     const random = this.#random;
     const roll = random.below(100);
     const find: FindPlace = this.#findPlace;
-    const op = random.chance(0.5) ? BioOp.READ : BioOp.WRITE;
+    const op = this.#burstOp ?? (random.chance(0.5) ? BioOp.READ : BioOp.WRITE);
     let made: TupleOp | null = null;
     if (roll < 3) made = this.#starts.range(BioOp.FLUSH, find);
     else if (roll < 6) made = this.#starts.range(BioOp.WRITE_ZEROES, find);
@@ -268,7 +270,10 @@ export class TupleWorkload {
   #burst(): void {
     this.#plugs++;
     this.#device.queue.startPlug();
+    // Mostly of one kind: only those can merge.
+    if (this.#random.chance(0.7)) this.#burstOp = this.#random.pick([BioOp.READ, BioOp.WRITE]);
     for (let i = this.#random.between(2, 8); i > 0 && this.#hasRoom; i--) this.#start();
+    this.#burstOp = null;
     if (this.#plugs > 0) this.#unplug(false); // A start that had to sleep has unplugged already.
   }
 
