@@ -46,15 +46,10 @@ export class ProtectLower {
   }
 
   device(engine: Engine): BlockDevice {
-    const device = this.unkept(engine);
+    const { defer, nowNs } = this.#env;
+    const device = new BlockDevice({ engine, arena: this.arena, defer, nowNs });
     this.#open.push(device);
     return device;
-  }
-
-  /** For its maker to close. */
-  unkept(engine: Engine): BlockDevice {
-    const { defer, nowNs } = this.#env;
-    return new BlockDevice({ engine, arena: this.arena, defer, nowNs });
   }
 
   /** For an engine that closes both devices by itself. */
