@@ -17,6 +17,7 @@ declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array<ArrayBufferLike> | ArrayBufferLike);
   }
+  function validate(bytes: Uint8Array<ArrayBufferLike>): boolean;
   type ImportValue = Memory | number | bigint | ((...args: number[]) => number | undefined);
   type Imports = Record<string, Record<string, ImportValue>>;
   class Instance {

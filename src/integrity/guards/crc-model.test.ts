@@ -1,7 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { modelCrc16, modelCrc64 } from '../pi-model.fuzz.ts';
-import { CRC16_T10, CRC64_NVME, foldTable, LANES, SLICES, sliceTable } from './crc-model.ts';
+import {
+  CRC16_T10,
+  CRC64_NVME,
+  foldTable,
+  LANES,
+  SLICES,
+  sliceTable,
+  type Words,
+} from './crc-model.ts';
+
+function stateAt({ low, high }: Words, at: number): bigint {
+  const [lower, upper] = [low[at] as number, high[at] as number];
+  return (BigInt(upper >>> 0) << 32n) | BigInt(lower >>> 0);
+}
 
 /** What a byte and zeros leave, without start value and complement. */
 function bare(bits: 16 | 64, bytes: Uint8Array): bigint {
@@ -13,12 +26,12 @@ function bare(bits: 16 | 64, bytes: Uint8Array): bigint {
 for (const model of [CRC16_T10, CRC64_NVME]) {
   test(`slice tables of ${model.bits} bits: a byte and the zeros behind it`, () => {
     const table = sliceTable(model);
-    assert.equal(table.length, SLICES * 256);
+    assert.equal(table.low.length, SLICES * 256);
     for (let slice = 0; slice < SLICES; slice++) {
       for (const byte of [0, 1, 0x80, 0xa5, 0xff]) {
         const message = new Uint8Array(slice + 1);
         message[0] = byte;
-        assert.equal(table[slice * 256 + byte], bare(model.bits, message));
+        assert.equal(stateAt(table, slice * 256 + byte), bare(model.bits, message));
       }
     }
   });

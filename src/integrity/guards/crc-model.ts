@@ -1,5 +1,8 @@
+import { assert } from '../../base/assert.ts';
+
 // What the two checksums are, bit by bit, and everything that is derived from it: the tables of the
-// scalar kernels and of the SIMD fold. Made once, on first use.
+// scalar kernels and of the SIMD fold. Made on first use, so on plain numbers: a state of 64 bits
+// is two of 32 (with BigInt the same tables take five times as long).
 
 /** A cyclic redundancy check, defined by what one bit does to the state. */
 export interface CrcModel {
@@ -7,6 +10,7 @@ export interface CrcModel {
   readonly bits: 16 | 64;
   /** Without its highest term; in reverse for a check whose first bit is the lowest of a byte. */
   readonly polynomial: bigint;
+  /** False for 16 bits only. */
   readonly isReflected: boolean;
 }
 
@@ -28,44 +32,70 @@ export const SLICES = 16;
 /** Bytes of a vector: those of a message that lie in one row. */
 export const LANES = 16;
 
-/** The state after eight more zero bits. */
-function shiftByte(model: CrcModel, state: bigint): bigint {
-  let next = state;
-  for (let bit = 0; bit < 8; bit++) {
-    if (model.isReflected) {
-      next = (next & 1n) !== 0n ? (next >> 1n) ^ model.polynomial : next >> 1n;
-    } else {
-      next <<= 1n;
-      if (next >> BigInt(model.bits) !== 0n) next ^= (1n << BigInt(model.bits)) | model.polynomial;
+/** States, or other numbers of up to 64 bits: the lower 32 of each and those above, signed. */
+export interface Words {
+  readonly low: Int32Array;
+  readonly high: Int32Array;
+}
+
+function words(count: number): Words {
+  return { low: new Int32Array(count), high: new Int32Array(count) };
+}
+
+/** What one byte leaves, by its value: for each bit by definition, for more bits their sum. */
+function byteTable(model: CrcModel): Words {
+  assert(model.isReflected || model.bits === 16, 'crc model: 64 bits, highest first');
+  const table = words(256);
+  const { low, high } = table;
+  const polynomialLow = Number(BigInt.asIntN(32, model.polynomial));
+  const polynomialHigh = Number(BigInt.asIntN(32, model.polynomial >> 32n));
+  for (let byte = 1; byte < 256; byte *= 2) {
+    let lo = model.isReflected ? byte : byte << 8;
+    let hi = 0;
+    for (let bit = 0; bit < 8; bit++) {
+      const isOut = (lo & (model.isReflected ? 1 : 0x8000)) !== 0;
+      lo = model.isReflected ? (lo >>> 1) | (hi << 31) : (lo << 1) & 0xffff;
+      hi >>>= 1;
+      if (!isOut) continue;
+      lo ^= polynomialLow;
+      hi ^= polynomialHigh;
     }
+    low[byte] = lo;
+    high[byte] = hi;
   }
-  return next;
+  addUp(low, 256);
+  addUp(high, 256);
+  return table;
 }
 
-/** What one byte leaves, by its value. */
-function byteTable(model: CrcModel): bigint[] {
-  const shift = model.isReflected ? 0n : BigInt(model.bits - 8);
-  return Array.from({ length: 256 }, (_, byte) => shiftByte(model, BigInt(byte) << shift));
+/** Fills in from the entries of 1, 2, 4, …: each is the sum of those of its bits. */
+function addUp(table: Int32Array, count: number): void {
+  for (let i = 1; i < count; i++) {
+    const rest = i & (i - 1);
+    if (rest !== 0) table[i] = (table[rest] as number) ^ (table[i ^ rest] as number);
+  }
 }
 
-/** The state after one more zero byte, by a table. */
-function appendZero(model: CrcModel, table: readonly bigint[], state: bigint): bigint {
-  if (model.isReflected) return (state >> 8n) ^ (table[Number(state & 0xffn)] as bigint);
-  const top = BigInt(model.bits - 8);
-  const rest = state & ((1n << top) - 1n);
-  return (rest << 8n) ^ (table[Number(state >> top)] as bigint);
+/** Entry `to` becomes the state of entry `from` after one more zero byte. */
+function appendZero(model: CrcModel, bytes: Words, states: Words, from: number, to: number): void {
+  const lo = states.low[from] as number;
+  const hi = states.high[from] as number;
+  const out = model.isReflected ? lo & 0xff : lo >>> 8;
+  const rest = model.isReflected ? (lo >>> 8) | (hi << 24) : (lo & 0xff) << 8;
+  states.low[to] = rest ^ (bytes.low[out] as number);
+  states.high[to] = (hi >>> 8) ^ (bytes.high[out] as number);
 }
 
 /**
  * Entry `slice * 256 + byte`: what `byte` followed by `slice` zero bytes leaves. A state is XORed
  * into the first bytes of the message, so sixteen bytes are sixteen look-ups.
  */
-export function sliceTable(model: CrcModel): bigint[] {
+export function sliceTable(model: CrcModel): Words {
   const bytes = byteTable(model);
-  const table = [...bytes];
-  for (let i = 256; i < SLICES * 256; i++) {
-    table.push(appendZero(model, bytes, table[i - 256] as bigint));
-  }
+  const table = words(SLICES * 256);
+  table.low.set(bytes.low);
+  table.high.set(bytes.high);
+  for (let i = 256; i < SLICES * 256; i++) appendZero(model, bytes, table, i - 256, i);
   return table;
 }
 
@@ -85,20 +115,24 @@ export function sliceTable(model: CrcModel): bigint[] {
 export function foldTable(model: CrcModel): Uint8Array<ArrayBuffer> {
   const rows = model.bits / 8;
   const { near, far } = rowStates(model, rows);
-  const lanes = laneSolver(near);
+  const solver = new LaneSolver(near);
   const out = new Uint8Array(rows * 2 * rows * LANES);
-  for (let row = 0; row < rows; row++) {
-    const ofBit = far.slice(row * 8, row * 8 + 8).map(lanes);
-    for (let half = 0; half < 2; half++) {
+  const { low, high } = words(16);
+  for (let part = 0; part < 2 * rows; part++) {
+    // Bits of row `part / 2`, the lower or the upper four.
+    for (let bit = 0; bit < 4; bit++) {
+      const at = 4 * part + bit;
+      solver.solve(far.low[at] as number, far.high[at] as number);
+      low[1 << bit] = solver.laneLow;
+      high[1 << bit] = solver.laneHigh;
+    }
+    addUp(low, 16);
+    addUp(high, 16);
+    for (let to = 0; to < rows; to++) {
+      const half = to < 4 ? low : high;
+      const at = (part * rows + to) * LANES;
       for (let nibble = 0; nibble < 16; nibble++) {
-        let lane = 0n;
-        for (let bit = 0; bit < 4; bit++) {
-          if ((nibble & (1 << bit)) !== 0) lane ^= ofBit[half * 4 + bit] as bigint;
-        }
-        for (let to = 0; to < rows; to++) {
-          const at = ((row * 2 + half) * rows + to) * LANES + nibble;
-          out[at] = Number((lane >> BigInt(8 * to)) & 0xffn);
-        }
+        out[at + nibble] = (half[nibble] as number) >>> (8 * (to % 4));
       }
     }
   }
@@ -106,43 +140,81 @@ export function foldTable(model: CrcModel): Uint8Array<ArrayBuffer> {
 }
 
 /** What bit b of row r leaves, at [8 * r + b]: inside the last block, and one block before it. */
-function rowStates(model: CrcModel, rows: number): { near: bigint[]; far: bigint[] } {
+function rowStates(model: CrcModel, rows: number): { near: Words; far: Words } {
   const bytes = byteTable(model);
-  const near = new Array<bigint>(rows * 8);
-  const far = new Array<bigint>(rows * 8);
+  const [near, far] = [words(rows * 8), words(rows * 8)];
+  const behind = words(2 * rows * LANES + 1);
   for (let bit = 0; bit < 8; bit++) {
-    let state = bytes[1 << bit] as bigint;
+    behind.low[0] = bytes.low[1 << bit] as number;
+    behind.high[0] = bytes.high[1 << bit] as number;
     for (let zeros = 0; zeros < 2 * rows * LANES; zeros++) {
       if (zeros % LANES === 0) {
         const back = zeros / LANES;
-        const row = rows - 1 - (back % rows);
-        (back < rows ? near : far)[8 * row + bit] = state;
+        const to = back < rows ? near : far;
+        const at = 8 * (rows - 1 - (back % rows)) + bit;
+        to.low[at] = behind.low[zeros] as number;
+        to.high[at] = behind.high[zeros] as number;
       }
-      state = appendZero(model, bytes, state);
+      appendZero(model, bytes, behind, zeros, zeros + 1);
     }
   }
   return { near, far };
 }
 
-/** Gives for a state the one lane that leaves it: row r is byte r of the number. */
-function laneSolver(near: readonly bigint[]): (state: bigint) => bigint {
-  // Each entry: a state whose highest bit no other entry has, and the lane that leaves it.
-  const entries: { readonly state: bigint; readonly lane: bigint }[] = [];
-  const reduce = (start: bigint, startLane: bigint): { state: bigint; lane: bigint } => {
-    let [state, lane] = [start, startLane];
-    for (const entry of entries) {
-      if ((state ^ entry.state) < state) {
-        state ^= entry.state;
-        lane ^= entry.lane;
-      }
+/** Gives for a state the one lane that leaves it: row r is byte r of the lane. */
+class LaneSolver {
+  // Row = highest bit of a state. No two states that are kept have the same one.
+  readonly #isKnown = new Uint8Array(64);
+  readonly #states = words(64);
+  readonly #lanes = words(64);
+  /** The lane that was found, or of the part of the state that is known. */
+  laneLow = 0;
+  laneHigh = 0;
+  /** What of the state is not known. */
+  #restLow = 0;
+  #restHigh = 0;
+
+  /** `near`: what each bit of a lane leaves. */
+  constructor(near: Words) {
+    for (let bit = 0; bit < near.low.length; bit++) {
+      this.#reduce(near.low[bit] as number, near.high[bit] as number);
+      if (this.#isDone) throw new Error('fold: two lanes leave the same state');
+      const row = this.#highestBit;
+      this.#isKnown[row] = 1;
+      this.#states.low[row] = this.#restLow;
+      this.#states.high[row] = this.#restHigh;
+      this.#lanes.low[row] = this.laneLow ^ (bit < 32 ? 1 << bit : 0);
+      this.#lanes.high[row] = this.laneHigh ^ (bit < 32 ? 0 : 1 << (bit - 32));
     }
-    return { state, lane };
-  };
-  for (const [bit, state] of near.entries()) {
-    const entry = reduce(state, 1n << BigInt(bit));
-    if (entry.state === 0n) throw new Error('fold: two lanes leave the same state');
-    entries.push(entry);
-    entries.sort((a, b) => (a.state > b.state ? -1 : 1));
   }
-  return (state) => reduce(state, 0n).lane;
+
+  /** Sets `laneLow` and `laneHigh`. */
+  solve(low: number, high: number): void {
+    this.#reduce(low, high);
+    assert(this.#isDone, 'fold: a state that no lane leaves');
+  }
+
+  get #isDone(): boolean {
+    return (this.#restLow | this.#restHigh) === 0;
+  }
+
+  get #highestBit(): number {
+    if (this.#restHigh !== 0) return 63 - Math.clz32(this.#restHigh);
+    return 31 - Math.clz32(this.#restLow);
+  }
+
+  #reduce(low: number, high: number): void {
+    this.#restLow = low;
+    this.#restHigh = high;
+    this.laneLow = 0;
+    this.laneHigh = 0;
+    while (!this.#isDone) {
+      const row = this.#highestBit;
+      if (this.#isKnown[row] === 0) return;
+      this.#restLow ^= this.#states.low[row] as number;
+      this.#restHigh ^= this.#states.high[row] as number;
+      this.laneLow ^= this.#lanes.low[row] as number;
+      this.laneHigh ^= this.#lanes.high[row] as number;
+    }
+  }
 }

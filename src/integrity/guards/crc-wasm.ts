@@ -98,7 +98,7 @@ export function crcFunction(
   const [at, bytes, state] = [fn.param(0), fn.param(1), fn.param(2)];
   const atLeast = (count: number): Code => op('i32.ge_u', get(bytes), i32(count));
   fn.body = seq(
-    swizzle === null ? [] : foldLong(fn, width, memory, swizzle),
+    swizzle === null ? '' : foldLong(fn, width, memory, swizzle),
     loopWhile(
       atLeast(SLICES),
       sliceStep(fn, width, state, [
@@ -188,15 +188,12 @@ function foldStep(
   const sums = rows.map(() => fn.local(V128));
   const [low, high] = [fn.local(V128), fn.local(V128)];
   const nibbles = v128(new Array<number>(LANES).fill(0x0f));
-  const table = (from: number, half: number, to: number): Code =>
-    load(
-      'v128.load',
-      TABLES.memory,
-      i32(0),
-      width.foldAt + ((from * 2 + half) * width.rows + to) * LANES,
-    );
-  const lookUp = (from: number, half: number, to: number): Code =>
-    op(swizzle as Op, table(from, half, to), get(half === 0 ? low : high));
+  const nowhere = i32(0);
+  const nibble = [get(low), get(high)];
+  const lookUp = (from: number, half: number, to: number): Code => {
+    const at = width.foldAt + ((from * 2 + half) * width.rows + to) * LANES;
+    return op(swizzle, load('v128.load', TABLES.memory, nowhere, at), nibble[half] as Code);
+  };
   return seq(
     ...sums.map((sum, r) => set(sum, rowAt(r))),
     ...rows.flatMap((row, from) => [

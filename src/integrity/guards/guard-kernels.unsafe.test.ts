@@ -30,13 +30,18 @@ function guardsOfFronts(bytes: Uint8Array, start: Guards): Guards[] {
   return [start, ...fronts];
 }
 
-function guardsOfKernels(kernels: GuardKernels, at: number, length: number, start: Guards): Guards {
+interface Kernels {
+  readonly crc16: GuardKernels;
+  readonly crc64: GuardKernels;
+}
+
+function guardsOfKernels(kernels: Kernels, at: number, length: number, start: Guards): Guards {
   const words = stateWords();
   words[0] = Number(BigInt.asIntN(32, start.crc64));
   words[1] = Number(BigInt.asIntN(32, start.crc64 >> 32n));
-  kernels.crc64(at, length);
+  kernels.crc64.piece(at, length, 0);
   const [low, high] = [words[0] >>> 0, (words[1] as number) >>> 0];
-  const crc16 = swapped(kernels.crc16(at, length, swapped(start.crc16)));
+  const crc16 = swapped(kernels.crc16.piece(at, length, swapped(start.crc16)));
   return { crc16, crc64: (BigInt(high) << 32n) | BigInt(low) };
 }
 
@@ -46,13 +51,17 @@ const START: Guards = { crc16: 0x1234, crc64: 0x0123456789abcdefn };
 for (const swizzle of ['plain', 'relaxed'] as const) {
   test(`kernels with ${swizzle} look-ups give the guards of the definition at every length`, () => {
     const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-    const kernels = instantiateGuards(memory, memory, swizzle);
-    if (kernels === null) return assert.equal(swizzle, 'relaxed'); // An engine without them.
+    const crc16 = instantiateGuards('crc16', memory, memory, swizzle);
+    const crc64 = instantiateGuards('crc64', memory, memory, swizzle);
+    const ip = instantiateGuards('ip', memory, memory, swizzle);
+    if (crc16 === null || crc64 === null || ip === null) {
+      return assert.equal(swizzle, 'relaxed'); // An engine without them.
+    }
     const u8 = new Uint8Array(memory.buffer);
     for (let i = 0; i < u8.length; i++) u8[i] = (i * 167 + (i >> 8) * 59 + (i >> 12)) & 0xff;
     for (let length = 0; length <= 700; length++) {
       const at = length % 37;
-      const sum = swapped(kernels.ip(at, length) ^ 0xffff);
+      const sum = swapped(ip.piece(at, length, 0) ^ 0xffff);
       assert.equal(sum, modelIp(u8.subarray(at, at + length)));
     }
     // Every alignment; then over the bytes that are divided in one piece, and up to the last byte.
@@ -62,7 +71,7 @@ for (const swizzle of ['plain', 'relaxed'] as const) {
       const start = { ...START, crc64: START.crc64 + BigInt(at) };
       const fronts = guardsOfFronts(u8.subarray(at, at + most), start);
       for (const [length, expected] of fronts.entries()) {
-        const actual = guardsOfKernels(kernels, at, length, start);
+        const actual = guardsOfKernels({ crc16, crc64 }, at, length, start);
         if (actual.crc16 === expected.crc16 && actual.crc64 === expected.crc64) continue;
         assert.deepEqual(actual, expected, `${length} bytes at ${at}`);
       }
@@ -77,10 +86,10 @@ test('a region that takes the place of another one gets kernels of its own memor
     using buffer = arena.alloc(4096);
     buffer.bytes.fill(content);
     const region = regionOf(buffer.page);
-    const kernels = guardKernelsFor(region, region);
+    const kernels = guardKernelsFor('crc16', region, region);
     assert.ok(kernels !== null);
-    assert.equal(kernels, guardKernelsFor(region, region));
-    const crc = swapped(kernels.crc16(byteAt(buffer.page, 0), 64, 0));
+    assert.equal(kernels, guardKernelsFor('crc16', region, region));
+    const crc = swapped(kernels.piece(byteAt(buffer.page, 0), 64, 0));
     assert.equal(crc, modelCrc16(buffer.bytes.slice(0, 64)));
   }
 });
@@ -89,6 +98,6 @@ test('adopted memory has no kernels', () => {
   using arena = new Arena({ maxBytes: 65536 });
   using own = arena.alloc(4096);
   using adopted = arena.adopt(new SharedArrayBuffer(4096));
-  assert.equal(guardKernelsFor(regionOf(own.page), regionOf(adopted.page)), null);
-  assert.equal(guardKernelsFor(regionOf(adopted.page), regionOf(own.page)), null);
+  assert.equal(guardKernelsFor('crc16', regionOf(own.page), regionOf(adopted.page)), null);
+  assert.equal(guardKernelsFor('crc16', regionOf(adopted.page), regionOf(own.page)), null);
 });

@@ -1,25 +1,28 @@
 import type { SharedMemory } from '../../memory/kernels.unsafe.ts';
 import { pageExists, type Region, regionOf } from '../../memory/region.unsafe.ts';
 import { TABLES } from './crc-wasm.ts';
-import { guardModuleBytes, writeTables } from './guard-module.ts';
+import {
+  type GuardKind,
+  guardModuleBytes,
+  relaxedProbeBytes,
+  writeTables,
+} from './guard-module.ts';
 
-// The compiled module of the guards and its instances: one for each ordered pair of memories, data
-// and metadata, that ever met.
+// The compiled modules of the guards, one for each kind that is used, and their instances: one for
+// each ordered pair of memories, data and metadata, that ever met.
 
-/** Data in one memory, metadata in another or the same; bytes and places unsigned, below 2^32. */
+/**
+ * Kernels of one kind of guard. Data in one memory, metadata in another or the same; bytes and
+ * places unsigned, below 2^32.
+ */
 export interface GuardKernels {
-  /** Over data; the state in and out. */
-  crc16(at: number, bytes: number, state: number): number;
-  /** Over data; the state is in `stateWords`. */
-  crc64(at: number, bytes: number): void;
-  /** Over data, at most IP_BYTES_MAX. */
-  ip(at: number, bytes: number): number;
-  fillCrc16: FillTuples;
-  fillCrc64: FillTuples;
-  fillIp: FillTuples;
-  checkCrc16: CheckTuples;
-  checkCrc64: CheckTuples;
-  checkIp: CheckTuples;
+  /**
+   * Over data. crc16: the state in and out. crc64: the state is in `stateWords`; gives 0. ip: gives
+   * the sum of at most IP_BYTES_MAX, whatever `state` is.
+   */
+  piece(at: number, bytes: number, state: number): number;
+  fill: FillTuples;
+  check: CheckTuples;
 }
 
 export type FillTuples = (
@@ -41,57 +44,61 @@ export type CheckTuples = (
   ...parameters: [...Parameters<FillTuples>, appMask: number, refMask: number]
 ) => number;
 
-interface Tables {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
-  /** State of CRC64: lower and upper 32 bits. */
-  readonly stateWords: Int32Array;
-  readonly swizzle: 'relaxed' | 'plain';
+/** The page that all modules import: their tables, a state, and room to work in. */
+let tables: WebAssembly.Memory | null = null;
+let words: Int32Array | null = null;
+
+function tableMemory(): WebAssembly.Memory {
+  tables ??= new WebAssembly.Memory({ initial: 1, maximum: 1 });
+  return tables;
 }
 
-let tables: Tables | null = null;
+/** Where a CRC64 state goes into a kernel and comes back: its lower and its upper 32 bits. */
+export function stateWords(): Int32Array {
+  words ??= new Int32Array(tableMemory().buffer, TABLES.state, 2);
+  return words;
+}
 
-function makeTables(): Tables {
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
-  writeTables(new Uint8Array(memory.buffer));
-  const stateWords = new Int32Array(memory.buffer, TABLES.state, 2);
+const modules: Partial<Record<GuardKind, WebAssembly.Module>> = {};
+
+/** Made on the first use of the kind, with its tables. */
+function moduleOf(kind: GuardKind): WebAssembly.Module {
+  const known = modules[kind];
+  if (known !== undefined) return known;
+  writeTables(kind, new Uint8Array(tableMemory().buffer));
   // Relaxed look-ups are one instruction less on x86. Nibbles never leave the table, so both forms
   // give the same.
-  const relaxed = compile('relaxed');
-  return {
-    module: relaxed ?? (compile('plain') as WebAssembly.Module),
-    memory,
-    stateWords,
-    swizzle: relaxed === null ? 'plain' : 'relaxed',
-  };
+  const made = compile(kind, hasRelaxedSwizzle() ? 'relaxed' : 'plain');
+  modules[kind] = made;
+  return made;
 }
 
-/** null: this engine has no relaxed SIMD. */
-function compile(swizzle: 'relaxed' | 'plain'): WebAssembly.Module | null {
-  const bytes = guardModuleBytes(swizzle === 'plain' ? 'i8x16.swizzle' : 'i8x16.relaxed_swizzle');
-  try {
-    return new WebAssembly.Module(bytes);
-  } catch (error) {
-    if (swizzle === 'plain') throw error;
-    return null;
-  }
+let isRelaxed: boolean | null = null;
+
+function hasRelaxedSwizzle(): boolean {
+  isRelaxed ??= WebAssembly.validate(relaxedProbeBytes());
+  return isRelaxed;
 }
 
-/** The words through which a CRC64 state goes into a kernel and comes back. */
-export function stateWords(): Int32Array {
-  tables ??= makeTables();
-  return tables.stateWords;
+function compile(kind: GuardKind, swizzle: 'relaxed' | 'plain'): WebAssembly.Module {
+  return new WebAssembly.Module(
+    guardModuleBytes(kind, swizzle === 'plain' ? 'i8x16.swizzle' : 'i8x16.relaxed_swizzle'),
+  );
 }
 
-/** Kernels over two memories with the look-up asked for, apart from the pairs: for tests. */
+/**
+ * Kernels over two memories with the look-up asked for, apart from the pairs: for tests. null: this
+ * engine has no relaxed SIMD.
+ */
 export function instantiateGuards(
+  kind: GuardKind,
   data: SharedMemory,
   metadata: SharedMemory,
   swizzle: 'relaxed' | 'plain',
 ): GuardKernels | null {
-  tables ??= makeTables();
-  const module = swizzle === tables.swizzle ? tables.module : compile(swizzle);
-  return module === null ? null : instantiate(module, tables.memory, data, metadata);
+  if (swizzle === 'relaxed' && !hasRelaxedSwizzle()) return null;
+  writeTables(kind, new Uint8Array(tableMemory().buffer));
+  return instantiate(compile(kind, swizzle), tableMemory(), data, metadata);
 }
 
 function instantiate(
@@ -107,6 +114,7 @@ function instantiate(
 }
 
 interface Pair {
+  readonly kind: GuardKind;
   readonly data: Region;
   readonly metadata: Region;
   readonly kernels: GuardKernels;
@@ -116,27 +124,27 @@ const pairs: Pair[] = [];
 let lastPair: Pair | null = null;
 
 /** Kernels for data in one region and metadata in the other; null when one is adopted memory. */
-export function guardKernelsFor(data: Region, metadata: Region): GuardKernels | null {
-  if (lastPair !== null && lastPair.data === data && lastPair.metadata === metadata) {
-    return lastPair.kernels;
+export function guardKernelsFor(
+  kind: GuardKind,
+  data: Region,
+  metadata: Region,
+): GuardKernels | null {
+  const last = lastPair;
+  if (last !== null && last.data === data && last.metadata === metadata && last.kind === kind) {
+    return last.kernels;
   }
   if (data.memory === null || metadata.memory === null) return null;
   for (const pair of pairs) {
-    if (pair.data !== data || pair.metadata !== metadata) continue;
+    if (pair.data !== data || pair.metadata !== metadata || pair.kind !== kind) continue;
     lastPair = pair;
     return pair.kernels;
   }
-  return addPair(data, metadata, data.memory, metadata.memory);
-}
-
-/** A new pair also is the time to forget those of regions that are gone. */
-function addPair(data: Region, metadata: Region, d: SharedMemory, p: SharedMemory): GuardKernels {
-  tables ??= makeTables();
+  // A new pair also is the time to forget those of regions that are gone.
   const living = pairs.filter((pair) => isLiving(pair.data) && isLiving(pair.metadata));
   pairs.length = 0;
   pairs.push(...living);
-  const kernels = instantiate(tables.module, tables.memory, d, p);
-  lastPair = { data, metadata, kernels };
+  const kernels = instantiate(moduleOf(kind), tableMemory(), data.memory, metadata.memory);
+  lastPair = { kind, data, metadata, kernels };
   pairs.push(lastPair);
   return kernels;
 }

@@ -1,3 +1,5 @@
+import { unreachable } from '../../base/assert.ts';
+import type { Csum } from '../integrity-profile.ts';
 import { CRC16_T10, CRC64_NVME, foldTable, sliceTable } from './crc-model.ts';
 import {
   CRC16_CODE,
@@ -6,7 +8,9 @@ import {
   crcFunction,
   type Swizzle,
   TABLES,
+  ZEROS,
 } from './crc-wasm.ts';
+import { swap16 } from './guard-state.ts';
 import { ipSumFunction } from './ip-wasm.ts';
 import { sparseFunction } from './sparse-wasm.ts';
 import {
@@ -30,39 +34,63 @@ import {
   when,
 } from './wasm-code.ts';
 
-// The module of the guards: its memories, its tables, and the loops over intervals around the
+// The module of a guard: its memories, its tables, and the loops over intervals around the
 // kernels of `sparse-wasm.ts`, `crc-wasm.ts` and `ip-wasm.ts`. One call makes or checks the guards
 // of many intervals.
 
-const { I32, I64 } = ValueType;
+const { I32, I64, V128 } = ValueType;
 const MEMORY_PAGES_MAX = 65536;
 const DATA = 1;
 const METADATA = 2;
 
+/** What a module makes: it has the kernels of one, a program seldom needs more. */
+export type GuardKind = Exclude<Csum, 'none'>;
+
 /** The module's bytes. Imports: 'm' 't' (tables, one page), 'd' (data), 'p' (metadata). */
-export function guardModuleBytes(swizzle: Swizzle): Uint8Array<ArrayBuffer> {
+export function guardModuleBytes(kind: GuardKind, swizzle: Swizzle): Uint8Array<ArrayBuffer> {
   const module = new WasmModuleCode([
     { name: 't', isShared: false, pagesMax: 1 },
     { name: 'd', isShared: true, pagesMax: MEMORY_PAGES_MAX },
     { name: 'p', isShared: true, pagesMax: MEMORY_PAGES_MAX },
   ]);
-  const crc16 = crcFunctions(module, CRC16_CODE, swizzle);
-  const crc64 = crcFunctions(module, CRC64_CODE, swizzle);
-  const ip = [DATA, METADATA].map((memory) => ipSumFunction(module, memory));
-  addPieces(module, crc16[0] as WasmFunction, crc64[0] as WasmFunction, ip[0] as WasmFunction);
-  const guards: Guard[] = [
-    { name: 'Crc16', isWide: false, over: crc16, start: i32(0), finish: (sum) => sum },
-    {
-      name: 'Crc64',
-      isWide: true,
-      over: crc64,
-      start: i64(-1),
-      finish: (sum) => bigEndian64(op('i64.xor', sum, i64(-1))),
-    },
-    { name: 'Ip', isWide: false, over: ip, start: null, finish: complement16 },
-  ];
-  for (const guard of guards) addLoops(module, guard);
+  const guard = guardOf(module, kind, swizzle);
+  addPiece(module, kind, guard.over[0] as WasmFunction);
+  addLoops(module, guard);
   return module.bytes();
+}
+
+/** A module that an engine takes when it has relaxed look-ups: one function with one of them. */
+export function relaxedProbeBytes(): Uint8Array<ArrayBuffer> {
+  const module = new WasmModuleCode([]);
+  const fn = new WasmFunction('f', [], V128);
+  fn.body = op('i8x16.relaxed_swizzle', ZEROS, ZEROS);
+  module.add(fn);
+  return module.bytes();
+}
+
+function guardOf(module: WasmModuleCode, kind: GuardKind, swizzle: Swizzle): Guard {
+  switch (kind) {
+    case 'crc16':
+      return {
+        isWide: false,
+        over: crcFunctions(module, CRC16_CODE, swizzle),
+        start: i32(0),
+        finish: (sum) => sum,
+      };
+    case 'crc64':
+      return {
+        isWide: true,
+        over: crcFunctions(module, CRC64_CODE, swizzle),
+        start: i64(-1),
+        finish: (sum) => bigEndian64(op('i64.xor', sum, i64(-1))),
+      };
+    case 'ip': {
+      const over = [DATA, METADATA].map((memory) => ipSumFunction(module, memory));
+      return { isWide: false, over, start: null, finish: complement16 };
+    }
+    default:
+      return unreachable(kind);
+  }
 }
 
 /** Over data, and over metadata, of which there are only some bytes before a tuple. */
@@ -73,23 +101,28 @@ function crcFunctions(module: WasmModuleCode, width: CrcWidth, swizzle: Swizzle)
   return [sparseFunction(module, width, DATA, folds), overMetadata];
 }
 
-/** Fills the page that the module imports as its tables. */
-export function writeTables(u8: Uint8Array): void {
-  const view = new DataView(u8.buffer, u8.byteOffset, u8.length);
-  // The bytes of a 16-bit state are swapped, as they lie in a tuple; see `crcFunction`.
-  for (const [i, entry] of sliceTable(CRC16_T10).entries()) {
-    view.setUint16(TABLES.slice16 + 2 * i, Number(entry), false);
+/** Writes what the module of `kind` looks up into the page that it imports as its tables. */
+export function writeTables(kind: GuardKind, u8: Uint8Array): void {
+  if (kind === 'ip') return;
+  const { low, high } = sliceTable(kind === 'crc16' ? CRC16_T10 : CRC64_NVME);
+  const start = u8.byteOffset + (kind === 'crc16' ? TABLES.slice16 : TABLES.slice64);
+  if (kind === 'crc16') {
+    // The bytes of a 16-bit state are swapped, as they lie in a tuple; see `crcFunction`.
+    const entries = new Uint16Array(u8.buffer, start, low.length);
+    for (let i = 0; i < low.length; i++) entries[i] = swap16(low[i] as number);
+  } else {
+    const entries = new Int32Array(u8.buffer, start, 2 * low.length);
+    for (let i = 0; i < low.length; i++) {
+      entries[2 * i] = low[i] as number;
+      entries[2 * i + 1] = high[i] as number;
+    }
   }
-  for (const [i, entry] of sliceTable(CRC64_NVME).entries()) {
-    view.setBigUint64(TABLES.slice64 + 8 * i, entry, true);
-  }
-  u8.set(foldTable(CRC16_T10), TABLES.fold16);
-  u8.set(foldTable(CRC64_NVME), TABLES.fold64);
+  if (kind === 'crc16') u8.set(foldTable(CRC16_T10), TABLES.fold16);
+  else u8.set(foldTable(CRC64_NVME), TABLES.fold64);
 }
 
 /** One guard of any kind: how it starts, goes on and becomes the bytes of a tuple. */
 interface Guard {
-  readonly name: string;
   /** 8 bytes and not 2. */
   readonly isWide: boolean;
   /** Its kernel over data, and over metadata. */
@@ -99,45 +132,38 @@ interface Guard {
   readonly finish: (sum: Code) => Code;
 }
 
-/** Kernels for one piece, where an interval does not lie in one. */
-function addPieces(
-  module: WasmModuleCode,
-  crc16: WasmFunction,
-  crc64: WasmFunction,
-  ip: WasmFunction,
-): void {
-  const short = new WasmFunction('crc16', [I32, I32, I32], I32);
-  short.body = module.call(crc16, ...parameters(short));
-  module.add(short);
-
-  // 64 bits would be a BigInt in JavaScript: they travel through the memory of the tables.
-  const wide = new WasmFunction('crc64', [I32, I32], null);
-  const state = load('i64.load', TABLES.memory, i32(TABLES.state));
-  const next = module.call(crc64, ...parameters(wide), op('i64.xor', state, i64(-1)));
-  wide.body = store('i64.store', TABLES.memory, i32(TABLES.state), op('i64.xor', next, i64(-1)));
-  module.add(wide);
-
-  const sum = new WasmFunction('ip', [I32, I32], I32);
-  sum.body = module.call(ip, ...parameters(sum));
-  module.add(sum);
-}
-
-function parameters(fn: WasmFunction): Code[] {
-  return fn.params.map((_, i) => get(fn.param(i)));
+/** `piece(at, bytes, state) → state`, for an interval that does not lie in one piece. */
+function addPiece(module: WasmModuleCode, kind: GuardKind, over: WasmFunction): void {
+  const piece = new WasmFunction('piece', [I32, I32, I32], I32);
+  const [at, bytes, state] = [get(piece.param(0)), get(piece.param(1)), get(piece.param(2))];
+  if (kind === 'crc16') {
+    piece.body = module.call(over, at, bytes, state);
+  } else if (kind === 'ip') {
+    piece.body = module.call(over, at, bytes);
+  } else {
+    // 64 bits would be a BigInt in JavaScript: they travel through the memory of the tables.
+    const before = load('i64.load', TABLES.memory, i32(TABLES.state));
+    const next = module.call(over, at, bytes, op('i64.xor', before, i64(-1)));
+    piece.body = seq(
+      store('i64.store', TABLES.memory, i32(TABLES.state), op('i64.xor', next, i64(-1))),
+      i32(0),
+    );
+  }
+  module.add(piece);
 }
 
 const FILL_PARAMETERS = new Array<ValueType>(11).fill(I32);
 const CHECK_PARAMETERS = new Array<ValueType>(13).fill(I32);
 
 /**
- * `fillX` writes the tuples of `count` intervals, `checkX` gives the index of the first one that
+ * `fill` writes the tuples of `count` intervals, `check` gives the index of the first one that
  * has another tuple, or `count`. Parameters: data at, data stride, bytes of an interval, count,
  * metadata at, metadata stride, bytes before the tuple, app tag, ref tag of the first interval
- * (lower 32 bits, those above), what it grows by; `checkX` also bits of the app tag and of the ref
+ * (lower 32 bits, those above), what it grows by; `check` also bits of the app tag and of the ref
  * tag (0 or -1) that are compared.
  */
 function addLoops(module: WasmModuleCode, guard: Guard): void {
-  const fill = new WasmFunction(`fill${guard.name}`, FILL_PARAMETERS, null);
+  const fill = new WasmFunction('fill', FILL_PARAMETERS, null);
   fill.body = overIntervals(module, guard, fill, (sum, tags, tuple) => {
     if (!guard.isWide) return store('i64.store', METADATA, tuple, op('i64.or', sum, tags));
     const second = store('i64.store', METADATA, tuple, tags, 8);
@@ -145,7 +171,7 @@ function addLoops(module: WasmModuleCode, guard: Guard): void {
   });
   module.add(fill);
 
-  const check = new WasmFunction(`check${guard.name}`, CHECK_PARAMETERS, I32);
+  const check = new WasmFunction('check', CHECK_PARAMETERS, I32);
   const done = check.local(I32);
   const mask = check.local(I64);
   const refMask = op('i64.shr_u', signed64(get(check.param(12))), i64(64 - refBits(guard)));

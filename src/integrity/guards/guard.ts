@@ -30,24 +30,25 @@ export function updateGuard(
   bytes: number,
 ): void {
   assert(at + bytes <= region.u8.length, 'guard: outside its region');
-  const kernels = guardKernelsFor(region, region);
+  if (csum === 'none') return;
+  const kernels = guardKernelsFor(csum, region, region);
   if (kernels === null) {
     updateInPlainCode(csum, state, region.u8, at, bytes);
     return;
   }
   if (csum === 'crc16') {
-    state.low = swap16(kernels.crc16(at, bytes, swap16(state.low)));
+    state.low = swap16(kernels.piece(at, bytes, swap16(state.low)));
   } else if (csum === 'crc64') {
     const words = stateWords();
     words[0] = state.low;
     words[1] = state.high;
-    kernels.crc64(at, bytes);
+    kernels.piece(at, bytes, 0);
     state.low = words[0];
     state.high = words[1];
-  } else if (csum === 'ip') {
+  } else {
     for (let done = 0; done < bytes; done += IP_BYTES_MAX) {
       const piece = bytes - done < IP_BYTES_MAX ? bytes - done : IP_BYTES_MAX;
-      addIpSum(state, kernels.ip(at + done, piece), piece);
+      addIpSum(state, kernels.piece(at + done, piece, 0), piece);
     }
   }
 }
@@ -78,15 +79,14 @@ export function fillTuples(csum: Csum, run: GuardRun): void {
   const { data, metadata, dataAt, dataStride, intervalBytes, count } = run;
   const { metadataAt, metadataStride, prefixBytes, appTag, block, refStep } = run;
   assert(data !== null && metadata !== null, 'guard: a run without memory');
+  assert(csum !== 'none', 'guard: a run without guards');
   checkBounds(csum, run, data, metadata);
-  const kernels = guardKernelsFor(data, metadata);
+  const kernels = guardKernelsFor(csum, data, metadata);
   if (kernels === null) {
     fillOneByOne(csum, run);
     return;
   }
-  const fill =
-    csum === 'crc16' ? kernels.fillCrc16 : csum === 'crc64' ? kernels.fillCrc64 : kernels.fillIp;
-  fill(
+  kernels.fill(
     dataAt,
     dataStride,
     intervalBytes,
@@ -108,14 +108,13 @@ export function fillTuples(csum: Csum, run: GuardRun): void {
 export function firstBadTuple(csum: Csum, run: GuardRun, from: number): number {
   const { data, metadata, dataStride, metadataStride, count } = run;
   assert(data !== null && metadata !== null, 'guard: a run without memory');
+  assert(csum !== 'none', 'guard: a run without guards');
   assert(from <= count, 'guard: outside its run');
   checkBounds(csum, run, data, metadata);
-  const kernels = guardKernelsFor(data, metadata);
+  const kernels = guardKernelsFor(csum, data, metadata);
   if (kernels === null) return firstBadOneByOne(csum, run, from);
-  const check =
-    csum === 'crc16' ? kernels.checkCrc16 : csum === 'crc64' ? kernels.checkCrc64 : kernels.checkIp;
   const block = run.block + run.refStep * from;
-  const good = check(
+  const good = kernels.check(
     run.dataAt + from * dataStride,
     dataStride,
     run.intervalBytes,

@@ -9,14 +9,14 @@ let crc64Low: Int32Array | null = null;
 let crc64High: Int32Array | null = null;
 
 function tableOfCrc16(): Uint16Array {
-  crc16Table ??= Uint16Array.from(sliceTable(CRC16_T10), Number);
+  crc16Table ??= Uint16Array.from(sliceTable(CRC16_T10).low);
   return crc16Table;
 }
 
 function makeCrc64Tables(): void {
   const table = sliceTable(CRC64_NVME);
-  crc64Low = Int32Array.from(table, (entry) => Number(BigInt.asIntN(32, entry)));
-  crc64High = Int32Array.from(table, (entry) => Number(BigInt.asIntN(32, entry >> 32n)));
+  crc64Low = table.low;
+  crc64High = table.high;
 }
 
 /** Entries of one table. */
