@@ -1,3 +1,4 @@
+import { assert } from '../../base/assert.ts';
 import type { SharedMemory } from '../../memory/kernels.unsafe.ts';
 import { pageExists, type Region, regionOf } from '../../memory/region.unsafe.ts';
 import { TABLES } from './crc-wasm.ts';
@@ -47,25 +48,43 @@ export type CheckTuples = (
 /** The page that all modules import: their tables, a state, and room to work in. */
 let tables: WebAssembly.Memory | null = null;
 let words: Int32Array | null = null;
+/** The host had no address space for that page: guards are made in plain code from then on. */
+let isRefused = false;
 
-function tableMemory(): WebAssembly.Memory {
-  tables ??= new WebAssembly.Memory({ initial: 1, maximum: 1 });
+/** null: refused. For one page too, an engine reserves 8 to 10 GiB of address space. */
+function tableMemory(): WebAssembly.Memory | null {
+  if (tables !== null || isRefused) return tables;
+  try {
+    tables = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+  } catch (error) {
+    // What `ulimit -v` leaves was enough for the arena and is not for a page more: no reason to
+    // fail, and none to ask again for every guard.
+    if (!(error instanceof RangeError)) throw error;
+    isRefused = true;
+  }
   return tables;
 }
 
-/** Where a CRC64 state goes into a kernel and comes back: its lower and its upper 32 bits. */
+/**
+ * Where a CRC64 state goes into a kernel and comes back: its lower and its upper 32 bits.
+ * Pre: there are kernels.
+ */
 export function stateWords(): Int32Array {
-  words ??= new Int32Array(tableMemory().buffer, TABLES.state, 2);
+  if (words === null) {
+    const memory = tableMemory();
+    assert(memory !== null, 'guard: a state without its memory');
+    words = new Int32Array(memory.buffer, TABLES.state, 2);
+  }
   return words;
 }
 
 const modules: Partial<Record<GuardKind, WebAssembly.Module>> = {};
 
 /** Made on the first use of the kind, with its tables. */
-function moduleOf(kind: GuardKind): WebAssembly.Module {
+function moduleOf(kind: GuardKind, memory: WebAssembly.Memory): WebAssembly.Module {
   const known = modules[kind];
   if (known !== undefined) return known;
-  writeTables(kind, new Uint8Array(tableMemory().buffer));
+  writeTables(kind, new Uint8Array(memory.buffer));
   // Relaxed look-ups are one instruction less on x86. Nibbles never leave the table, so both forms
   // give the same.
   const made = compile(kind, hasRelaxedSwizzle() ? 'relaxed' : 'plain');
@@ -88,7 +107,7 @@ function compile(kind: GuardKind, swizzle: 'relaxed' | 'plain'): WebAssembly.Mod
 
 /**
  * Kernels over two memories with the look-up asked for, apart from the pairs: for tests. null: this
- * engine has no relaxed SIMD.
+ * engine has no relaxed SIMD, or the host no address space.
  */
 export function instantiateGuards(
   kind: GuardKind,
@@ -97,8 +116,10 @@ export function instantiateGuards(
   swizzle: 'relaxed' | 'plain',
 ): GuardKernels | null {
   if (swizzle === 'relaxed' && !hasRelaxedSwizzle()) return null;
-  writeTables(kind, new Uint8Array(tableMemory().buffer));
-  return instantiate(compile(kind, swizzle), tableMemory(), data, metadata);
+  const memory = tableMemory();
+  if (memory === null) return null;
+  writeTables(kind, new Uint8Array(memory.buffer));
+  return instantiate(compile(kind, swizzle), memory, data, metadata);
 }
 
 function instantiate(
@@ -123,7 +144,10 @@ interface Pair {
 const pairs: Pair[] = [];
 let lastPair: Pair | null = null;
 
-/** Kernels for data in one region and metadata in the other; null when one is adopted memory. */
+/**
+ * Kernels for data in one region and metadata in the other; null when one is adopted memory, or the
+ * host refused the memory of the tables.
+ */
 export function guardKernelsFor(
   kind: GuardKind,
   data: Region,
@@ -134,6 +158,8 @@ export function guardKernelsFor(
     return last.kernels;
   }
   if (data.memory === null || metadata.memory === null) return null;
+  const memory = tableMemory();
+  if (memory === null) return null;
   for (const pair of pairs) {
     if (pair.data !== data || pair.metadata !== metadata || pair.kind !== kind) continue;
     lastPair = pair;
@@ -143,7 +169,7 @@ export function guardKernelsFor(
   const living = pairs.filter((pair) => isLiving(pair.data) && isLiving(pair.metadata));
   pairs.length = 0;
   pairs.push(...living);
-  const kernels = instantiate(moduleOf(kind), tableMemory(), data.memory, metadata.memory);
+  const kernels = instantiate(moduleOf(kind, memory), memory, data.memory, metadata.memory);
   lastPair = { kind, data, metadata, kernels };
   pairs.push(lastPair);
   return kernels;
