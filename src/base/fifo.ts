@@ -32,6 +32,28 @@ export class Fifo<Item> {
     return item;
   }
 
+  /** What `shift` would give. Pre: not empty. */
+  get first(): Item {
+    assert(this.#count > 0, 'fifo: empty');
+    return this.#items[this.#first] as Item;
+  }
+
+  /**
+   * Takes `item` out of the order, if it is there. Looks from the first one on, so that it costs
+   * little when all leave in their order.
+   */
+  remove(item: Item): void {
+    const mask = this.#items.length - 1;
+    let at = 0;
+    while (at < this.#count && this.#items[(this.#first + at) & mask] !== item) at++;
+    if (at === this.#count) return;
+    // Those before it move up by one: none, for the first.
+    for (; at > 0; at--) {
+      this.#items[(this.#first + at) & mask] = this.#items[(this.#first + at - 1) & mask] as Item;
+    }
+    this.shift();
+  }
+
   #grow(): void {
     const items = this.#items;
     const ordered = [...items.slice(this.#first), ...items.slice(0, this.#first)];

@@ -85,7 +85,7 @@ export class BlockDevice implements HoldSource {
   readonly context: MapContext;
   readonly locks = new RangeLocks<Transfer>();
   /** Transfers that wait for a bio, a page or a tag, in order. */
-  readonly waiting: Transfer[] = [];
+  readonly waiting = new Fifo<Transfer>();
   /** Transfers that waited for a page of the program, which may be there now. */
   readonly woken: Transfer[] = [];
   /** Transfers that wait for a page with nothing in flight: they give their range back. */
@@ -250,8 +250,7 @@ export class BlockDevice implements HoldSource {
     if (transfer.state !== TransferState.ACTIVE && transfer.state !== TransferState.DRAINING)
       return;
     if (transfer.stop === 0) transfer.stop = -Errno.ECANCELED;
-    const at = this.waiting.indexOf(transfer);
-    if (at >= 0) this.waiting.splice(at, 1);
+    if (transfer.isWaiting) this.waiting.remove(transfer);
     transfer.isWaiting = false;
     if (transfer.waitsForRange) this.locks.forget(transfer, startGranted);
     transfer.waitsForRange = false;

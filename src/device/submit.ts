@@ -256,7 +256,7 @@ function sendRange(device: BlockDevice, transfer: Transfer): boolean {
 /** After completions: everybody who waited tries again, in order, until one must go on waiting. */
 export function resumeWaiting(device: BlockDevice): void {
   const { waiting } = device;
-  while (waiting.length > 0 && sendBios(device, waiting[0])) {
-    (waiting.shift() as Transfer).isWaiting = false;
+  while (waiting.length > 0 && sendBios(device, waiting.first)) {
+    waiting.shift().isWaiting = false;
   }
 }

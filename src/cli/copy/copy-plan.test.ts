@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Extent, ExtentKind } from '../../engine/contract.ts';
-import { allData, planCopy } from './copy-plan.ts';
+import { allData, type Chunk, ChunkFeed, planCopy } from './copy-plan.ts';
 
 const KIB = 1024;
 
@@ -55,4 +55,43 @@ test('what extents leave out at the end is a hole; nothing plans nothing', async
   assert.equal(await planText(extentsOf([]), 5000), 'h0+5000');
   assert.equal(await planText(allData(0), 0), '');
   assert.equal(await planText(allData(65_537), 65_537), 'd0+65536 d65536+1');
+});
+
+/** Chunks 0, 1, 2, which come late. */
+async function* latePlan(fails: boolean): AsyncGenerator<Chunk> {
+  for (let index = 0; index < 3; index++) {
+    await new Promise(setImmediate);
+    yield { index, position: index, bytes: 1, isHole: false };
+  }
+  if (fails) throw new Error('no more extents');
+}
+
+test('a feed asks its plan once at a time, for any number who wait', async () => {
+  const plan = latePlan(false);
+  let outstanding = 0;
+  let most = 0;
+  const counted = {
+    next: async (): Promise<IteratorResult<Chunk>> => {
+      most = Math.max(most, ++outstanding);
+      const result = await plan.next();
+      outstanding--;
+      return result;
+    },
+  };
+  const feed = new ChunkFeed(counted);
+  const chunks = await Promise.all(Array.from({ length: 6 }, () => feed.next()));
+  assert.deepEqual(
+    chunks.map((chunk) => chunk?.index ?? null),
+    [0, 1, 2, null, null, null],
+  );
+  assert.equal(most, 1);
+});
+
+test('a plan that fails rejects for one and is at its end for the others', async () => {
+  const feed = new ChunkFeed(latePlan(true));
+  const given = await Promise.allSettled(Array.from({ length: 6 }, () => feed.next()));
+  assert.deepEqual(
+    given.map((one) => (one.status === 'rejected' ? one.reason.message : one.value?.index)),
+    [0, 1, 2, 'no more extents', undefined, undefined],
+  );
 });

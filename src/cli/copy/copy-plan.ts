@@ -70,3 +70,26 @@ export async function* planStream(requestBytes: number): AsyncGenerator<Chunk> {
     yield { index, position: index * requestBytes, bytes: requestBytes, isHole: false };
   }
 }
+
+/**
+ * Gives the chunks of a plan to whoever asks, in the order of asking. A generator keeps those who
+ * wait in a list that it walks for each new one: a chain of promises does not.
+ */
+export class ChunkFeed {
+  readonly #plan: Pick<AsyncGenerator<Chunk>, 'next'>;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(plan: Pick<AsyncGenerator<Chunk>, 'next'>) {
+    this.#plan = plan;
+  }
+
+  /** null: the plan is at its end. When it fails, one caller gets a rejection, the others null. */
+  next(): Promise<Chunk | null> {
+    const next = this.#last.then(async () => {
+      const { value, done } = await this.#plan.next();
+      return done === true ? null : value;
+    });
+    this.#last = next.catch(() => {});
+    return next;
+  }
+}

@@ -2,7 +2,7 @@ import { BlockError } from '../../base/block-error.ts';
 import type { ArenaBuffer } from '../../memory/arena-buffer.ts';
 import { pagesAreZero } from '../../memory/copy.ts';
 import type { ChunkDigests } from './chunk-digests.ts';
-import type { Chunk } from './copy-plan.ts';
+import { type Chunk, ChunkFeed } from './copy-plan.ts';
 import type { CopySink, CopySource } from './endpoint.ts';
 import { Turnstile } from './turnstile.ts';
 
@@ -42,6 +42,7 @@ export interface PumpResult {
  */
 export class Pump {
   readonly #options: PumpOptions;
+  readonly #feed: ChunkFeed;
   readonly #readOrder: Turnstile | null;
   readonly #writeOrder: Turnstile | null;
   #dataBytes = 0;
@@ -54,6 +55,7 @@ export class Pump {
 
   constructor(options: PumpOptions) {
     this.#options = options;
+    this.#feed = new ChunkFeed(options.plan);
     this.#readOrder = options.source.disk === null ? new Turnstile() : null;
     this.#writeOrder = options.sink.disk === null ? new Turnstile() : null;
   }
@@ -73,11 +75,11 @@ export class Pump {
   }
 
   async #runSlot(buffer: ArenaBuffer): Promise<void> {
-    const { plan, signal } = this.#options;
+    const { signal } = this.#options;
     try {
       while (!this.#isAtEnd && !this.#isCut && !signal.aborted) {
-        const { value: chunk, done } = await plan.next();
-        if (done === true) this.#isAtEnd = true;
+        const chunk = await this.#feed.next();
+        if (chunk === null) this.#isAtEnd = true;
         else await this.#move(chunk, buffer);
       }
     } catch (error) {

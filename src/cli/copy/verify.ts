@@ -3,7 +3,7 @@ import type { Disk } from '../../device/disk.ts';
 import type { ArenaBuffer } from '../../memory/arena-buffer.ts';
 import { pagesAreEqual, pagesAreZero } from '../../memory/copy.ts';
 import type { ChunkDigests } from './chunk-digests.ts';
-import type { Chunk } from './copy-plan.ts';
+import { type Chunk, ChunkFeed } from './copy-plan.ts';
 import type { CopySource } from './endpoint.ts';
 import { shrunk } from './pump.ts';
 
@@ -26,12 +26,14 @@ export interface VerifyOptions {
  */
 export class Verifier {
   readonly #options: VerifyOptions;
+  readonly #feed: ChunkFeed;
   #isAtEnd = false;
   #failure: BlockError | null = null;
   #broken: unknown = null;
 
   constructor(options: VerifyOptions) {
     this.#options = options;
+    this.#feed = new ChunkFeed(options.plan);
   }
 
   async run(): Promise<boolean> {
@@ -47,11 +49,11 @@ export class Verifier {
   }
 
   async #runSlot(ours: ArenaBuffer, theirs: ArenaBuffer): Promise<void> {
-    const { plan, signal, onProgress } = this.#options;
+    const { signal, onProgress } = this.#options;
     try {
       while (!this.#isAtEnd && this.#failure === null && !signal.aborted) {
-        const { value: chunk, done } = await plan.next();
-        if (done === true) {
+        const chunk = await this.#feed.next();
+        if (chunk === null) {
           this.#isAtEnd = true;
           return;
         }
