@@ -1,5 +1,6 @@
 import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
+import { ioReason } from '../base/io-reason.ts';
 import { BioOp } from '../bio/bio-op.ts';
 import { faultSentence } from '../integrity/fault-text.ts';
 import { refusal } from '../map/decide.ts';
@@ -51,12 +52,6 @@ function reasonOf(transfer: Transfer, result: number): string {
     return `the device ends inside a block of ${block} bytes: its last ${bytes} cannot be written`;
   }
   switch (result) {
-    case -Errno.EIO:
-      return 'the device reported an I/O error, or made no progress';
-    case -Errno.EFBIG:
-      return 'the file would become larger than the file system or ulimit -f allows';
-    case -Errno.ENOSPC:
-      return 'no space left on the device';
     case -Errno.EINVAL:
       return 'no request under the limits of the device can carry a block of this transfer';
     case -Errno.EILSEQ:
@@ -65,10 +60,8 @@ function reasonOf(transfer: Transfer, result: number): string {
       return 'the device had no room for the request';
     case -Errno.EFAULT:
       return 'the memory of a buffer was released before the call';
-    case -Errno.EOPNOTSUPP:
-      return 'the device does not support this operation';
     default:
-      return 'the device refused the transfer';
+      return ioReason(result) ?? 'the device refused the transfer';
   }
 }
 

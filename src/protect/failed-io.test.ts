@@ -236,3 +236,25 @@ test('what a commit that was cut off left behind is never taken for a later one'
   }
   rigArena.assertNothingOutstanding();
 });
+
+test('why a write below failed is said in words, where the number alone says little', async () => {
+  const words = [
+    [Errno.ENOSPC, 'ENOSPC', /a write of \d+ bytes at \d+ failed: no space left on the device/],
+    [Errno.EDQUOT, 'EDQUOT', /a write of \d+ bytes at \d+ failed: the disk quota is used up/],
+    [Errno.EROFS, 'EROFS', /a write of \d+ bytes at \d+ failed(?!:)/],
+  ] as const;
+  for (const [errno, code, message] of words) {
+    const media = await makeMedia();
+    let isFailing = false;
+    const failsStore = (op: BioOp): number => (isFailing && op === BioOp.WRITE ? -errno : 0);
+    const { disk } = await openRig(media, { failsStore });
+    await disk.write(stamped(0, 2, 1), { position: 0 });
+    isFailing = true; // The commit of the close.
+    await assert.rejects(disk.close(), (error) => {
+      assert(error instanceof BlockError && error.code === code);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  rigArena.assertNothingOutstanding();
+});

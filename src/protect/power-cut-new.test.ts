@@ -31,7 +31,7 @@ for (const [name, rig, sectorBytes] of [
   ['blocks that a disk writes as a whole', {}, BLOCK],
   ['blocks that tear, and a small log', { format: { logBytes: 16384 } }, 512],
   ['records before their data', { ordered: true }, 512],
-  ['many stretches', { format: { stretchPages: 1, intervalBytes: 512 } }, 512],
+  ['many stretches', { format: { stretchPages: 1, intervalBytes: 512 }, knowsHoles: true }, 512],
   ['no flush at the close', { flushesAtClose: false, boot: new Uint8Array(16).fill(7) }, BLOCK],
 ] as const) {
   test(`a cut at every write to a new store: ${name}`, async () => {
@@ -93,6 +93,47 @@ test('a killed process leaves a new store that names what was in flight, and no 
     }
   }
   assert(refused <= 1, 'the superblock is the first write');
+  rigArena.assertNothingOutstanding();
+});
+
+test('what is mended of a new store over a sparse image are its data, not its holes', async () => {
+  const small = 512;
+  const format = { intervalBytes: small, logBytes: 65536 } as const;
+  const media = blankMedia({ dataBytes: 3000 * small, format });
+  const made = await openRig(media, { format, makesStore: true });
+  const { layout } = made.engine;
+  const bytes = new Uint8Array(BLOCK).fill(0x5a);
+  const written = [0, 100 * BLOCK];
+  for (const position of written) await made.disk.write(bytes, { position });
+  // As a killed process leaves it.
+  const left = { data: media.data.slice(), store: media.store.slice() };
+  await made.disk.close();
+  const pageBytes = layout.tuplesPerPage * small;
+  const withData = new Set(written.map((position) => Math.floor(position / pageBytes)));
+  const looked = new Set<number>();
+  const failsData = (op: BioOp, start: number): number => {
+    if (op === BioOp.READ) looked.add(Math.floor(start / pageBytes));
+    return 0;
+  };
+  const rig = await openRig(left, { knowsHoles: true, failsData });
+  assert.deepEqual(looked, withData);
+  assert(layout.pages > 10 && rig.engine.recovery?.tornCount === 0);
+  const { buffer } = await rig.disk.read(new Uint8Array(left.data.length), { position: 0 });
+  assert.deepEqual(buffer, left.data);
+  await rig.disk.close();
+  rigArena.assertNothingOutstanding();
+});
+
+test('a hole with a record in the log is looked at', async () => {
+  const media = blankMedia();
+  const made = await openRig(media, { makesStore: true });
+  await made.disk.write(new Uint8Array(BLOCK).fill(0x5a), { position: 3 * BLOCK });
+  // The record came to the medium and the data did not.
+  const left = { data: new Uint8Array(media.data.length), store: media.store.slice() };
+  await made.disk.close();
+  const mended = await mendAndRead(left, { knowsHoles: true }, 3);
+  assert.equal(mended.recovery?.settled, 1);
+  assert.deepEqual(mended.bytes, left.data);
   rigArena.assertNothingOutstanding();
 });
 

@@ -1,7 +1,9 @@
 import { assert } from '../base/assert.ts';
+import { roundDown } from '../base/units.ts';
 import type { BioOp } from '../bio/bio-op.ts';
 import { BlockDevice } from '../device/block-device.ts';
 import { Disk } from '../device/disk.ts';
+import type { Extent } from '../engine/contract.ts';
 import { Arena } from '../memory/arena.ts';
 import type { PowerHistory } from '../testing/simulator/power-history.ts';
 import { SeededRandom } from '../testing/simulator/seeded-random.ts';
@@ -31,6 +33,8 @@ export interface RigOptions {
   readonly ordered?: boolean;
   /** A store of zeros is made by the opening itself, as a copy does it. */
   readonly makesStore?: boolean;
+  /** The data below tells its zeros as holes. */
+  readonly knowsHoles?: boolean;
   readonly failsData?: (op: BioOp, start: number, bytes: number) => number;
   readonly failsStore?: (op: BioOp, start: number, bytes: number) => number;
 }
@@ -99,6 +103,11 @@ export async function openRig(media: Media, options: RigOptions = {}): Promise<R
     target: 'store',
     fails: options.failsStore,
   });
+  if (options.knowsHoles === true) {
+    Object.assign(dataDisk, {
+      extents: (start: number, end: number) => holesOf(media, start, end),
+    });
+  }
   const data = lowerDevice(dataDisk);
   const store = lowerDevice(storeDisk);
   try {
@@ -123,6 +132,18 @@ export async function openRig(media: Media, options: RigOptions = {}): Promise<R
     await data.close();
     await store.close();
     throw error;
+  }
+}
+
+const HOLE_BYTES = 4096;
+
+/** Of the medium as it is: before the first write, that is what the device has. */
+async function* holesOf(media: Media, start: number, end: number): AsyncGenerator<Extent> {
+  for (let at = start; at < end; ) {
+    const stop = Math.min(roundDown(at, HOLE_BYTES) + HOLE_BYTES, end);
+    const isZero = media.data.subarray(at, stop).every((byte) => byte === 0);
+    yield { start: at, end: stop, kind: isZero ? 'hole' : 'data' };
+    at = stop;
   }
 }
 

@@ -7,7 +7,9 @@ import type { ArenaBuffer } from '../memory/arena-buffer.ts';
 import { zeroPages } from '../memory/copy.ts';
 import { BlockFit } from './block-fit.ts';
 import { blocksOfStretch, CrashLog } from './crash-log.ts';
+import { protectedExtents } from './extents.ts';
 import { OneRow } from './fresh-tuples.ts';
+import type { Layout } from './layout.ts';
 import type { LogRecord } from './log-record.ts';
 import { PagePins } from './page-pins.ts';
 import { RowCalls } from './row-transfer.ts';
@@ -21,6 +23,7 @@ export interface RecoveryReport {
   readonly stretches: number;
   /** Records of the log that were whole. */
   readonly records: number;
+  /** Holes without tuples are not looked at. */
   readonly blocksChecked: number;
   /** Blocks whose data fits a tuple of the log. */
   readonly settled: number;
@@ -130,14 +133,42 @@ export class Recovery {
     const pages = layout.pageOf(end - 1) - firstPage + 1;
     const isAll = cache.frames === layout.pages;
     if (!isAll && cache.dirtyCount + layout.stretchPages > cache.frames) await this.#makeRoom();
+    const records = log.of(stretch);
+    const inHole = await this.#pagesInHoles(first, end);
     for (let i = 0; i < pages; i++) {
+      if (inHole.has(firstPage + i) && ofPage(records, layout, firstPage + i).length === 0)
+        continue;
       await this.#pins.pin(firstPage + i, 1);
       try {
-        await this.#mendPage(log.of(stretch), log, firstPage + i);
+        await this.#mendPage(records, log, firstPage + i);
       } finally {
         this.#pins.unpin(firstPage + i, 1);
       }
     }
+  }
+
+  /**
+   * Pages of tuples that were never written over data that was never written either: all zeros,
+   * which fit. A copy of a sparse image leaves a new store, whose stretches are all open, and most
+   * of the image would be read for nothing.
+   */
+  async #pagesInHoles(first: number, end: number): Promise<ReadonlySet<number>> {
+    const { layout, data } = this.#tuples;
+    const found = new Set<number>();
+    if (data.engine.extents === undefined) return found;
+    const { intervalBytes } = layout;
+    const extents = protectedExtents(this.#tuples, first * intervalBytes, end * intervalBytes);
+    for await (const extent of extents) {
+      if (extent.kind === 'data') continue;
+      let index = layout.pageOf(Math.floor(extent.start / intervalBytes));
+      if (layout.firstBlockOf(index) * intervalBytes < extent.start) index++;
+      for (; index < layout.pages; index++) {
+        const pageEnd = layout.firstBlockOf(index) + layout.blocksOn(index);
+        if (pageEnd * intervalBytes > extent.end) break;
+        found.add(index);
+      }
+    }
+    return found;
   }
 
   /** What is settled is true for good: nobody writes, and a second recovery finds the same. */
@@ -154,7 +185,7 @@ export class Recovery {
     const { layout, cache } = this.#tuples;
     const first = layout.firstBlockOf(index);
     const count = layout.blocksOn(index);
-    const own = records.filter((record) => covers(record, first, first + count));
+    const own = ofPage(records, layout, index);
     this.#baseIndex = -1;
     for (const record of own) {
       const from = Math.max(record.first, first);
@@ -264,6 +295,12 @@ export class Recovery {
     }
     this.#baseIndex = index;
   }
+}
+
+function ofPage(records: readonly LogRecord[], layout: Layout, index: number): LogRecord[] {
+  const first = layout.firstBlockOf(index);
+  const end = first + layout.blocksOn(index);
+  return records.filter((record) => covers(record, first, end));
 }
 
 function covers(record: LogRecord, first: number, end: number): boolean {

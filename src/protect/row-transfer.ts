@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { BlockError } from '../base/block-error.ts';
 import { Errno } from '../base/errno.ts';
+import { ioReason } from '../base/io-reason.ts';
 import { PAGE_BYTES } from '../base/units.ts';
 import { BioOp, opHasData } from '../bio/bio-op.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
@@ -105,7 +106,9 @@ export class RowCalls {
     });
     if (rows.status === 0) return;
     const device = this.#device.engine.info.target;
-    const reason = `${OP_TEXT[op]} of ${rows.bytes} bytes at ${position} failed`;
+    const why = ioReason(rows.status);
+    const what = `${OP_TEXT[op]} of ${rows.bytes} bytes at ${position} failed`;
+    const reason = why === null ? what : `${what}: ${why}`;
     throw BlockError.fromErrno(rows.status, { reason, device, offset: position });
   }
 

@@ -32,13 +32,21 @@ interface Held {
   readonly writer: ChildProcessWithoutNullStreams;
 }
 
+/** A protected image and its store, from one copy for all tests. */
+let made: { readonly image: Buffer; readonly store: Buffer } | null = null;
+
 async function holdImage(t: TestContext): Promise<Held> {
   const folder = makeFolder(t);
   const [from, image] = [join(folder, 'a'), join(folder, 'b')] as const;
   const store = `${image}.pi`;
   writeFileSync(from, pattern(BYTES));
-  assert.equal((await run(['copy', from, image, '--protect'])).code, 0);
-  assert.equal(isLocked(store), false, 'a copy that ended keeps the lock');
+  if (made === null) {
+    assert.equal((await run(['copy', from, image, '--protect'])).code, 0);
+    assert.equal(isLocked(store), false, 'a copy that ended keeps the lock');
+    made = { image: readFileSync(image), store: readFileSync(store) };
+  }
+  writeFileSync(image, made.image);
+  writeFileSync(store, made.store);
   const writer = start(['copy', '-', `protect:${image}`, '--request-size', '4096']);
   t.after(() => writer.kill('SIGKILL'));
   await untilLocked(store, true);
