@@ -59,7 +59,6 @@ export class DiskCall implements TransferOptions {
     const { view, views } = this.given;
     this.copy = options.copy;
     this.fua = options.fua;
-    this.signal = options.signal;
     const isOne = view !== null;
     const iovec = isOne ? this.#one : new Iovec(Math.max(views.length, 1));
     const bytes = isOne ? iovec.importView(view) : iovec.importViews(views);

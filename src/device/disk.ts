@@ -15,6 +15,7 @@ import {
   type ReadResult,
   type ReadvResult,
   readCall,
+  signalOf,
   vectorCall,
   type WriteResult,
   type WritevResult,
@@ -234,6 +235,7 @@ export class Disk {
     const own = positionOf(options, place);
     const position = own ?? this.#position;
     const direction = op === BioOp.READ ? IterDirection.DEST : IterDirection.SOURCE;
+    call.signal = signalOf(options, place);
     const bytes = call.load(direction, options);
     this.#check(place.syscall, position, bytes);
     if (hasMetadata(options)) {

@@ -16,7 +16,7 @@ export interface IoOptions extends MetadataOptions {
   /** Byte of the device; null or -1: the current position, which then moves on. */
   readonly position?: Position;
   /** Abort: settles with ECANCELED after the device has let go of the memory. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | null | undefined;
   /** 'never': an error instead of a copy. Default 'auto'. */
   readonly copy?: CopyPolicy | undefined;
   /** Write only: on the medium when it completes. */
@@ -122,7 +122,8 @@ export function vectorCall(
   if (memory.length > IOVEC_ROWS_MAX) {
     fail(`${memory.length} buffers in one call; at most ${IOVEC_ROWS_MAX}`, place);
   }
-  call.views = memory.map((view) => bytesOf(view, place));
+  // `map` would leave a hole a hole, and nobody behind it expects one.
+  call.views = Array.from(memory, (view) => bytesOf(view, place));
   call.memory = memory;
   return checked({ ...more, position: position ?? more?.position }, place);
 }
@@ -139,6 +140,19 @@ export function positionOf(options: IoOptions, place: CallPlace): number | null 
   const byte = typeof position === 'bigint' ? Number(position) : -1;
   if (Number.isSafeInteger(byte) && byte >= 0) return byte;
   return fail(`position ${String(position)} is no whole number from 0 to 2^53 - 1`, place);
+}
+
+/**
+ * The signal, or undefined for none. What only looks like one is found here and not when the
+ * transfer ends, where nobody could be told. An object of another realm is as good as ours.
+ */
+export function signalOf(options: IoOptions, place: CallPlace): AbortSignal | undefined {
+  const { signal } = options;
+  if (signal === undefined || signal === null) return undefined;
+  const { aborted, addEventListener: add, removeEventListener: remove } = signal;
+  const isSignal = typeof add === 'function' && typeof remove === 'function';
+  if (isSignal && typeof aborted === 'boolean') return signal;
+  return fail('signal must be an AbortSignal', place);
 }
 
 function optionsOf(
@@ -170,7 +184,10 @@ function setOne(
   const length = options.length ?? total - offset;
   const isInside = Number.isInteger(offset) && Number.isInteger(length) && offset >= 0;
   if (!isInside || length < 0 || offset + length > total) {
-    fail(`offset ${offset} and length ${length} leave the buffer of ${total} bytes`, place);
+    fail(
+      `offset ${String(offset)} and length ${String(length)} leave the buffer of ${total} bytes`,
+      place,
+    );
   }
   const isWhole = length === total;
   call.view = isWhole ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset + offset, length);

@@ -61,6 +61,7 @@ export function metadataWish(
     return fail(`a target of kind ${device.engine.info.kind} keeps no metadata beside the data`);
   }
   if (metadata === undefined) return fail('check and seed belong to metadata, and there is none');
+  if (typeof check !== 'object' || check === null) return fail('check must be an object');
   if (!ArrayBuffer.isView(metadata)) return fail('metadata must be a TypedArray or a DataView');
   const wrong = rangeFault(profile, range, metadata.byteLength, device.limits.logical_block_size);
   if (wrong !== null) return fail(wrong);

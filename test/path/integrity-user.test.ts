@@ -344,6 +344,7 @@ describe('metadata of a program', () => {
       [rig, { ...good, seed: 0.5 }, /seed is 0.5/],
       [rig, { ...good, check: { app: true } }, /check.app needs check.appTag/],
       [rig, { ...good, check: { appTag: 65536 } }, /appTag is 65536/],
+      [rig, { ...good, check: null as never }, /check must be an object/],
       [rig, { ...good, metadata: 'no' as never }, /metadata must be a TypedArray/],
       [rig, { ...good, copy: 'never' }, /can be detached in flight, so it must be copied/],
     ];

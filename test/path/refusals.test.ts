@@ -95,6 +95,7 @@ describe('bad input', () => {
       [/^offset 50 and length 51 leave/, () => disk.write(memory, 50, 51)],
       [/^offset 0 and length -1 leave/, () => disk.write(memory, { length: -1 })],
       [/length Infinity leave/, () => disk.write(memory, 0, Number.POSITIVE_INFINITY)],
+      [/^offset Symbol\(s\) and/, () => disk.read(memory, bad(Symbol('s')), 1)],
       [/^position -2 is no whole number from 0 to 2\^53 - 1$/, () => disk.read(memory, 0, 1, -2)],
       [/^position 1.5 is/, () => disk.read(memory, { position: 1.5 })],
       [/^position NaN is/, () => disk.write(memory, 0, 1, Number.NaN)],
@@ -106,6 +107,7 @@ describe('bad input', () => {
       [/^1025 buffers/, () => disk.writev(Array(1025).fill(memory), 0)],
       [/^the buffers must be an array of buffers$/, () => disk.readv(bad(memory), 0)],
       [/^a buffer must be a TypedArray or a DataView$/, () => disk.writev(bad(['text']), 0)],
+      [/^a buffer must be/, () => disk.writev(new Array(3), 0)], // Holes.
       [/^a buffer must be/, () => disk.write(bad(5))],
       [/^a buffer must be/, () => disk.write(bad(new ArrayBuffer(8)))],
       [/^a buffer must be/, () => disk.write(bad(null))],
@@ -115,6 +117,10 @@ describe('bad input', () => {
       [/^a string is written whole$/, () => disk.write('x', { length: 1 })],
       [/^copy is 'maybe', but must be/, () => disk.read(memory, { copy: bad('maybe') })],
       [/^copy is 'no', but must be/, () => disk.writev([memory], 0, { copy: bad('no') })],
+      [/^signal must be an AbortSignal$/, () => disk.read(memory, { signal: bad({}) })],
+      [/^signal must be/, () => disk.write(memory, { signal: bad(5) })],
+      [/^signal must be/, () => disk.readv([memory], 0, { signal: bad({ aborted: false }) })],
+      [/^signal must be/, () => disk.write('x', { signal: bad(new EventTarget()) })],
       [/^position -1 and length 512 are no range/, () => disk.discard(-1, 512)],
       [/^position 0 and length -512 are no range/, () => disk.writeZeroes(0, -512)],
       [/must be multiples of 512 bytes$/, () => disk.discard(0, 100)],
@@ -134,6 +140,20 @@ describe('bad input', () => {
       });
     }
     assert.equal(rig.engine.log.length, 0);
+  });
+
+  test('a signal of null is none, one of another realm is as good as ours', async () => {
+    await using rig = new PathRig({ random: randomOf(1) });
+    const memory = new Uint8Array(100);
+    assert.equal((await rig.disk.read(memory, { position: 0, signal: null })).bytesRead, 100);
+    const { signal } = new AbortController();
+    const other = {
+      aborted: false,
+      addEventListener: signal.addEventListener.bind(signal),
+      removeEventListener: signal.removeEventListener.bind(signal),
+    };
+    const options = { position: 0, signal: other as unknown as AbortSignal };
+    assert.equal((await rig.disk.read(memory, options)).bytesRead, 100);
   });
 
   test('what the device cannot take', async () => {
