@@ -117,6 +117,33 @@ describe('low level', () => {
     assert.deepEqual(buffer.bytes.slice(0), new Uint8Array(4096).fill(5));
   });
 
+  test('an endIo that throws takes nobody with it', async () => {
+    // Confirmed: when the loop forgets what it has reaped, the others never end.
+    await using rig = new Rig();
+    const { device } = rig;
+    const ended: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const bio = device.bios.acquire(BioOp.FLUSH, 0, 0);
+      assert.ok(bio !== null);
+      bio.endIo = (done: Bio) => {
+        ended.push(i);
+        device.bios.release(done);
+        if (i % 2 === 0) throw new Error(`of the program ${i}`);
+      };
+      device.submitBio(bio);
+    }
+    const thrown: string[] = [];
+    for (let turns = 0; ended.length < 4 && turns < 100; turns++) {
+      try {
+        device.poll();
+      } catch (error) {
+        thrown.push((error as Error).message);
+      }
+    }
+    assert.deepEqual(ended, [0, 1, 2, 3]);
+    assert.deepEqual(thrown, ['of the program 0', 'of the program 2']);
+  });
+
   test('a write that starts where the device ends fails alone, in whatever order', async () => {
     for (const starts of [
       [SIZE - 4096, SIZE],

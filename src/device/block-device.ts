@@ -92,7 +92,10 @@ export class BlockDevice implements HoldSource {
   readonly leaving: Transfer[] = [];
   /** Transfers whose last bio is gone: the loop ends them. */
   readonly ended = new Fifo<Transfer>();
+  /** What the engine completed last, and how far the loop has come with it. */
   readonly reaped: Uint32Array;
+  reapedAt = 0;
+  reapedCount = 0;
   transfersActive = 0;
   /** The engine will call when it has something. */
   isArmed = false;
@@ -194,6 +197,7 @@ export class BlockDevice implements HoldSource {
   /** Something to do without any completion. */
   #hasWork(): boolean {
     if (this.ended.length > 0 || this.queue.hasFailed) return true;
+    if (this.reapedAt < this.reapedCount) return true;
     return this.woken.length > 0 || this.leaving.length > 0;
   }
 

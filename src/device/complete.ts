@@ -31,9 +31,8 @@ export function drain(device: BlockDevice, max: number): number {
   device.isDraining = true;
   let count = 0;
   try {
-    const { engine, reaped, queue } = device;
-    count = engine.reap(reaped, Math.min(max, reaped.length));
-    for (let i = 0; i < count; i++) completeRequest(device, reaped[i]);
+    const { queue } = device;
+    count = completeReaped(device, max);
     if (queue.hasFailed) queue.endFailed(ENDS_PER_TURN);
     if (queue.isBlocked) queue.resume();
     if (device.leaving.length > 0) leaveRanges(device);
@@ -45,6 +44,21 @@ export function drain(device: BlockDevice, max: number): number {
   } finally {
     device.isDraining = false;
     device.arm();
+  }
+  return count;
+}
+
+/** An endIo that throws, of whoever uses `submitBio`, leaves those behind it to the next turn. */
+function completeReaped(device: BlockDevice, max: number): number {
+  const { engine, reaped } = device;
+  if (device.reapedAt === device.reapedCount) {
+    device.reapedAt = 0;
+    device.reapedCount = engine.reap(reaped, Math.min(max, reaped.length));
+  }
+  let count = 0;
+  while (device.reapedAt < device.reapedCount && count < max) {
+    count++;
+    completeRequest(device, reaped[device.reapedAt++]);
   }
   return count;
 }
