@@ -6,6 +6,8 @@ import { RUNS } from './runs.fuzz.ts';
 import {
   formatSize,
   isPowerOfTwo,
+  offsetIn,
+  PAGE_BYTES,
   pagesSpanned,
   parseSize,
   roundDown,
@@ -22,6 +24,26 @@ test('pagesSpanned counts the pages of every byte', () => {
     }),
     { numRuns: RUNS.numRuns },
   );
+});
+
+/** Around every power of two that a double counts exactly. */
+const largeArb = fc
+  .record({ power: fc.nat(52), less: fc.integer({ min: -5000, max: 5000 }) })
+  .map(({ power, less }) => Math.min(Math.max(2 ** power + less, 0), 2 ** 52));
+
+test('pages and offsets beyond 31 and 32 bits', () => {
+  fc.assert(
+    fc.property(largeArb, largeArb, fc.nat(31), (offset, bytes, power) => {
+      const last = BigInt(offset) + BigInt(bytes) - 1n;
+      const page = BigInt(PAGE_BYTES);
+      const pages = bytes === 0 ? 0n : last / page - BigInt(offset) / page + 1n;
+      assert.equal(pagesSpanned(offset, bytes), Number(pages));
+      assert.equal(offsetIn(offset, 2 ** power), Number(BigInt(offset) % 2n ** BigInt(power)));
+    }),
+    RUNS,
+  );
+  assert.equal(pagesSpanned(4095, 2 ** 32), 2 ** 20 + 1);
+  assert.equal(pagesSpanned(0, 2 ** 32 + PAGE_BYTES), 2 ** 20 + 1);
 });
 
 test('roundUp and roundDown are the nearest multiples, beyond 32 bits too', () => {

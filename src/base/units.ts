@@ -19,12 +19,15 @@ export function sector(value: number): Sector {
 }
 
 /**
- * 4098 bytes at offset 4095 touch 3 pages: `pagesSpanned(4095, 4098) === 3`. At most 2^32 bytes, so
- * that all of it is done in integers: as doubles it takes 20 ns.
+ * 4098 bytes at offset 4095 touch 3 pages: `pagesSpanned(4095, 4098) === 3`. Up to 2^32 bytes, more
+ * than any segment has, in integers: as doubles it takes 20 ns.
  */
 export function pagesSpanned(offset: number, bytes: number): number {
   if (bytes === 0) return 0;
   const rest = bytes - 1;
+  if (rest > 0xffffffff) {
+    return Math.floor((offset + rest) / PAGE_BYTES) - Math.floor(offset / PAGE_BYTES) + 1;
+  }
   const inPages = (offset & (PAGE_BYTES - 1)) + (rest & (PAGE_BYTES - 1));
   return (rest >>> PAGE_SHIFT) + (inPages >>> PAGE_SHIFT) + 1;
 }

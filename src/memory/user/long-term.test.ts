@@ -337,6 +337,9 @@ test('past the budget: an error with required and allowed, or the verdict copy',
   assert.ok(verdict.kind === 'copy');
   assert.deepEqual([verdict.requiredBytes, verdict.allowedBytes], [2 * PS, PS]);
   assert.match(verdict.reason, /8 KiB .*are required, 4 KiB are allowed/);
+  // In 32 bits it would be one page, and fit.
+  const large = await PinnedRegion.register(space, addr, 2 ** 32 + 1, { ...options, orCopy: true });
+  assert.equal(large.kind === 'copy' ? large.requiredBytes : 0, 2 ** 32 + PS);
   const fits = await PinnedRegion.register(space, addr, PS, { ...options, orCopy: true });
   assert.ok(fits.kind === 'pinned');
   assert.equal(budget.allowedBytes, 0);
