@@ -279,3 +279,67 @@ test('the direction of the iterator is that of the bio', () => {
   assert.throws(() => gatherBio(bio, iter, 512, DEFAULT_PROFILE), /the other way/);
   end(bio);
 });
+
+const rangeCases = fc.record({
+  at: fc.oneof(
+    fc.nat(PAGES * PAGE_BYTES),
+    fc.nat(PAGES).map((page) => page * PAGE_BYTES),
+  ),
+  len: fc.oneof(
+    fc.nat(9 * PAGE_BYTES),
+    fc.nat(72).map((sectors) => sectors * 512),
+  ),
+  behind: fc.oneof(fc.constant(0), fc.nat(2 * PAGE_BYTES)),
+  block: fc.constantFrom(1, 512, 1024, 4096),
+  vecs: fc.constantFrom(0, 1, 4),
+  reads: fc.boolean(),
+});
+
+test('one array is gathered as it is beside an empty one, which goes the general way', () => {
+  const other = new Arena({ maxBytes: PAGES * PAGE_BYTES, places: false });
+  other.region.grow(PAGES);
+  const { region } = other;
+  // Memory with holes: every fifth frame is free, and frame 8 on lies in a folio of 4.
+  for (let frame = 0; frame < PAGES; frame++) {
+    if (frame % 5 === 4 || (frame >= 8 && frame < 12)) continue;
+    assert.ok(other.claimFolio(frame, 0));
+  }
+  assert.ok(other.claimFolio(8, 2));
+  const outcome = (
+    c: typeof rangeCases extends fc.Arbitrary<infer T> ? T : never,
+    one: boolean,
+  ) => {
+    const end = Math.min(c.at + c.len, region.u8.length);
+    const view = region.u8.subarray(c.at, end);
+    const iovec = new Iovec(2);
+    iovec.importViews(one ? [view] : [view, view.subarray(0, 0)]);
+    const iter = new IovIter();
+    iter.initBytes(c.reads ? IterDirection.DEST : IterDirection.SOURCE, iovec);
+    iter.advance(c.behind);
+    const count = iter.count;
+    const bio = pool.acquire(c.reads ? BioOp.READ : BioOp.WRITE, 0, c.vecs) as Bio;
+    const result = gatherBio(bio, iter, c.block, DEFAULT_PROFILE);
+    const { page, offset, len, hold } = bio.table;
+    const rows = Array.from({ length: bio.vcnt }, (_, i) => {
+      const row = bio.first + i;
+      return [page[row], offset[row], len[row], hold[row]];
+    });
+    const pins = Array.from({ length: PAGES }, (_, i) => pinCount(region.firstPage + i));
+    const { size } = bio;
+    assert.equal(count - iter.count, size);
+    releasePages(bio, false);
+    pool.release(bio);
+    return { result, size, rows, pins };
+  };
+  let mapped = 0;
+  fc.assert(
+    fc.property(rangeCases, (c) => {
+      const one = outcome(c, true);
+      assert.deepEqual(one, outcome(c, false));
+      assert.equal(region.pinnedPages, 0);
+      if (one.size > 0) mapped++;
+    }),
+    { numRuns: RUNS.numRuns },
+  );
+  assert.ok(mapped > 0, 'nothing was there');
+});
