@@ -142,6 +142,37 @@ test('an exception of the program during writes loses nothing acknowledged', asy
   assertAcknowledged(stdout, programs.file);
 });
 
+test('a callback that throws is an uncaught exception, and takes nobody with it', async (t) => {
+  // Confirmed: without #throwLater of the lane nobody hears of it.
+  const programs = new RingPrograms(t, MIB);
+  const { stdout, stderr } = await programs.run(`${HEAD}
+    import { IovIter, IterDirection } from ${source('iter/iov-iter.ts')};
+    import { BioOp } from ${source('bio/bio-op.ts')};
+    const told = [];
+    process.on('uncaughtException', (error, origin) => told.push(origin + ' ' + error.message));
+    const disk = await open(FILE, { direct: false });
+    const buffer = arena.alloc(${BLOCK});
+    const start = (end) => {
+      const iter = new IovIter();
+      iter.initView(IterDirection.DEST, buffer.bytes);
+      disk.device.transfer(BioOp.READ, 0, iter, ${BLOCK}, {}, end);
+    };
+    const bad = () => start(() => { throw new Error('of the program'); });
+    bad();
+    const good = disk.read(buffer.bytes, { position: 0 });
+    bad();
+    const { bytesRead } = await good;
+    const again = (await disk.read(buffer.bytes, { position: 0 })).bytesRead;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    disk.assertNothingOutstanding();
+    await disk.close();
+    console.log(JSON.stringify([bytesRead, again, told]));
+  `);
+  assert.equal(stderr, '');
+  const error = 'uncaughtException of the program';
+  assert.deepEqual(JSON.parse(stdout), [BLOCK, BLOCK, [error, error]]);
+});
+
 test('children inherit nothing of the ring, and disturb nothing', async (t) => {
   const programs = new RingPrograms(t, MIB);
   const { stdout, stderr } = await programs.run(`${HEAD}
