@@ -66,7 +66,7 @@ export class Disk {
   }
 
   /**
-   * Reads into `buffer`. Ends short at the end of the device only.
+   * Reads into `buffer`. Ends short at the end of the device, or at 2 GiB - 4096 bytes.
    * Forms: (buffer, offset, length, position), (buffer, options), (options with buffer), ().
    */
   read<Memory extends ArrayBufferView>(
@@ -116,7 +116,8 @@ export class Disk {
   }
 
   /**
-   * Writes all of `buffer`, or what fits before the end of a device of fixed size, or fails.
+   * Writes all of `buffer`, or what fits before the end of a device of fixed size and into 2 GiB -
+   * 4096 bytes, or fails.
    * Forms: (buffer, offset, length, position), (buffer, options), (string, position, encoding).
    */
   write<Memory extends ArrayBufferView | string>(
