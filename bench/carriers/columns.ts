@@ -9,7 +9,6 @@ import { gatherBio } from '../../src/bio/gather.ts';
 import { DmaIter, mapRequest } from '../../src/dma/dma-iter.ts';
 import { DmaList } from '../../src/dma/dma-list.ts';
 import { IovIter, IterDirection } from '../../src/iter/iov-iter.ts';
-import { userBatch } from '../../src/iter/user-batch.ts';
 import { DEFAULT_PROFILE } from '../../src/limits/profile.ts';
 import { HoldKind } from '../../src/memory/holds.ts';
 import { Request } from '../../src/queue/request.ts';
@@ -90,7 +89,7 @@ export class Columns implements Carrier {
   }
 
   lists(): Record<string, object> {
-    return { 'page array': userBatch, rows: this.bios.runs.table, ranges: this.#out };
+    return { rows: this.bios.runs.table, ranges: this.#out };
   }
 
   assertNothingOutstanding(): void {

@@ -93,7 +93,7 @@ export const DESIGNS: readonly Design[] = [
   {
     name: 'columns',
     title: "this project's columns",
-    forms: ['frames', 'rows', 'ranges'],
+    forms: ['rows', 'ranges'],
     make: (setup) => new Columns(setup),
   },
 ];

@@ -13,7 +13,7 @@ import { IovIter, IterDirection } from './iov-iter.ts';
 import { Iovec } from './iovec.ts';
 import { gapAlignment } from './iter-align.ts';
 import { EXTRACT_ALL, extract, willPin } from './iter-extract.ts';
-import { USER_BATCH_MAX, userBatch } from './user-batch.ts';
+import { userBatch } from './user-batch.ts';
 
 const { SOURCE, DEST } = IterDirection;
 const BASE = 0x10000;
@@ -84,7 +84,7 @@ test('holds are taken by the space, many at once; what is borrowed is only looke
   const table = new BvecTable(300);
   const iter = over(space, 300);
   assert.equal(extract(iter, table, 0, 300, 2 ** 31, EXTRACT_ALL), 300 * PAGE_BYTES);
-  assert.deepEqual([space.holdCalls, space.pageCalls], [Math.ceil(300 / USER_BATCH_MAX), 0]);
+  assert.deepEqual([space.holdCalls, space.pageCalls], [1, 0]);
   assert.deepEqual([...table.page.subarray(0, 300)], frames);
   assert.ok(frames.every((one) => pinCount(one) === 1));
   releaseRows(table, 0, 300);
@@ -92,7 +92,7 @@ test('holds are taken by the space, many at once; what is borrowed is only looke
   iter.revert(300 * PAGE_BYTES);
   const borrow = { ...EXTRACT_ALL, hold: HoldKind.BORROWED };
   assert.equal(extract(iter, table, 0, 300, 2 ** 31, borrow), 300 * PAGE_BYTES);
-  assert.deepEqual([space.holdCalls, space.pageCalls], [2, 300]);
+  assert.deepEqual([space.holdCalls, space.pageCalls], [1, 300]);
   assert.ok(frames.every((one) => pinCount(one) === 0 && refCount(one) === 1));
 });
 
@@ -191,23 +191,46 @@ test('folio runs do not depend on how many pages the space gives at once', () =>
   }
 });
 
+test('a fault handler may extract into rows of its own while others are being filled', () => {
+  const outer = scattered(20);
+  const inner = scattered(20);
+  const space = spaceOf(outer);
+  const other = spaceOf(inner);
+  const table = new BvecTable(40);
+  space.onFault = (addr) => {
+    if (addr !== BASE + 10 * PAGE_BYTES) return;
+    assert.equal(extract(over(other, 20), table, 20, 20, 2 ** 31, EXTRACT_ALL), 20 * PAGE_BYTES);
+  };
+  assert.equal(extract(over(space, 20), table, 0, 20, 2 ** 31, EXTRACT_ALL), 20 * PAGE_BYTES);
+  assert.deepEqual([...table.page], [...outer, ...inner]);
+  releaseRows(table, 0, 40);
+});
+
 test('a fault handler may walk an iterator of its own while a batch is being taken', () => {
   // Confirmed: without the mark in `take` the inner walk overwrites the first frames of the outer.
   const outer = scattered(20);
   const inner = scattered(20);
   const space = spaceOf(outer);
   const other = spaceOf(inner);
-  const table = new BvecTable(40);
+  const seen: number[] = [];
+  const note = (page: number): number => {
+    seen.push(page);
+    return Verdict.DROP;
+  };
   let depth = 0;
+  const walk = (which: FaultSpace): void => {
+    const result = new ForEachPageResult();
+    forEachPage(over(which, 20), 2 ** 31, note, null, EACH_PAGE_PINNED, result);
+    assert.deepEqual([result.bytes, result.error], [20 * PAGE_BYTES, 0]);
+  };
   space.onFault = (addr) => {
     if (addr !== BASE + 10 * PAGE_BYTES) return;
     depth = userBatch.first;
-    assert.equal(extract(over(other, 20), table, 20, 20, 2 ** 31, EXTRACT_ALL), 20 * PAGE_BYTES);
+    walk(other);
   };
-  assert.equal(extract(over(space, 20), table, 0, 20, 2 ** 31, EXTRACT_ALL), 20 * PAGE_BYTES);
+  walk(space);
   assert.equal(depth, 20, 'the batch was in hand');
-  assert.deepEqual([...table.page], [...outer, ...inner]);
-  releaseRows(table, 0, 40);
+  assert.deepEqual(seen, [...inner, ...outer]);
 });
 
 test('a space that throws leaves no batch in hand', () => {
@@ -215,8 +238,10 @@ test('a space that throws leaves no batch in hand', () => {
   space.onFault = () => {
     throw new Error('a bug in a handler');
   };
-  const table = new BvecTable(2);
-  assert.throws(() => extract(over(space, 2), table, 0, 2, 2 ** 31, EXTRACT_ALL), /a bug/);
+  const result = new ForEachPageResult();
+  const walk = (): unknown =>
+    forEachPage(over(space, 2), 2 ** 31, () => 0, null, EACH_PAGE_PINNED, result);
+  assert.throws(walk, /a bug/);
   assert.equal(userBatch.first, 0);
 });
 

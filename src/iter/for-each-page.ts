@@ -4,7 +4,6 @@ import { PAGE_BYTES } from '../base/units.ts';
 import { BvecTable } from '../bvec/bvec-table.ts';
 import type { AddressSpace } from '../memory/address-space.ts';
 import { folioHead, folioPages, HoldKind, releaseHold } from '../memory/holds.ts';
-import { releaseFrames } from './extract-user.ts';
 import { type IovIter, IterKind } from './iov-iter.ts';
 import { MAX_RW_COUNT } from './iovec.ts';
 import { holdBytes, holdOf } from './iter-extract.ts';
@@ -228,7 +227,7 @@ function gatherUser(
       offset = 0;
     }
     if (used < got) {
-      releaseFrames(at + used, got - used, hold);
+      userBatch.release(at + used, got - used, hold);
       break;
     }
   }

@@ -5,10 +5,10 @@ import {
   holdUserPages,
   UserHold,
 } from '../memory/address-space.ts';
-import { HoldKind } from '../memory/holds.ts';
+import { HoldKind, putList, unpinList } from '../memory/holds.ts';
 
 /** Pages that are held in one step: one walk of the page table. */
-export const USER_BATCH_MAX = 256;
+const USER_BATCH_MAX = 256;
 const BATCH_FRAMES = 1024;
 
 /**
@@ -38,6 +38,12 @@ class UserBatch {
     } finally {
       this.first = first;
     }
+  }
+
+  /** Lets frames at … at + count go: they were held, and nobody wants them. */
+  release(at: number, count: number, hold: HoldKind): void {
+    if (hold === HoldKind.PINNED) unpinList(this.frames, at, count);
+    else putList(this.frames, at, count);
   }
 }
 

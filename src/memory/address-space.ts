@@ -1,8 +1,8 @@
 import { assert, fail } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
-import { PAGE_BYTES } from '../base/units.ts';
+import { offsetIn, PAGE_BYTES } from '../base/units.ts';
 import { getPages, pinPages } from './holds.ts';
-import { pageExists } from './region.unsafe.ts';
+import { frameOf, pageExists } from './region.unsafe.ts';
 import { LEAF_ENTRIES, PageTable, type PageTableLeaf, Pte } from './user/page-table.ts';
 
 /** What a transfer does to the memory: a device that reads a disk writes the memory. */
@@ -12,6 +12,14 @@ export type Access = (typeof Access)[keyof typeof Access];
 /** How `holdPages` keeps the pages. */
 export const UserHold = { PIN: 0, GET: 1 } as const;
 export type UserHold = (typeof UserHold)[keyof typeof UserHold];
+
+/** Columns that take runs of pages; the rows of a segment table will do. */
+export interface PageRuns {
+  /** First page frame of the run. */
+  readonly page: Uint32Array;
+  /** Pages of the run. */
+  readonly len: Uint32Array;
+}
 
 /**
  * Addresses of a program → page frames: the program's own memory, where an address is frame * 4096
@@ -36,6 +44,21 @@ export interface AddressSpace {
     hold: UserHold,
     out: Uint32Array,
     at: number,
+  ): number;
+  /**
+   * As `holdPages`, but writes runs, at most `runsMax`, to rows at … of `runs`: page frames with
+   * neighbouring numbers in one region, so that a large folio is one step. Returns how many runs;
+   * fewer pages than `count` are no error: ask again behind them. A space without it is asked page
+   * by page.
+   */
+  holdRuns?(
+    addr: number,
+    count: number,
+    access: Access,
+    hold: UserHold,
+    runs: PageRuns,
+    at: number,
+    runsMax: number,
   ): number;
   /** After -EAGAIN: calls `wake` once, later, when asking again may give another answer. */
   whenReady(wake: () => void): void;
@@ -65,6 +88,25 @@ export const ARENA_SPACE: AddressSpace = {
     const got = hold === UserHold.PIN ? pinPages(page, count) : getPages(page, count);
     for (let i = 0; i < got; i++) out[at + i] = page + i;
     return got > 0 ? got : -Errno.EFAULT;
+  },
+
+  holdRuns(
+    addr: number,
+    count: number,
+    _access: Access,
+    hold: UserHold,
+    runs: PageRuns,
+    at: number,
+    runsMax: number,
+  ): number {
+    if (count === 0 || runsMax === 0) return 0;
+    const page = Math.floor(addr / PAGE_BYTES);
+    if (page >= PAGES_END || !pageExists(page)) return -Errno.EFAULT;
+    const got = hold === UserHold.PIN ? pinPages(page, count) : getPages(page, count);
+    if (got === 0) return -Errno.EFAULT;
+    runs.page[at] = page;
+    runs.len[at] = got;
+    return 1;
   },
 
   whenReady(): void {
@@ -116,6 +158,45 @@ export class MappedSpace implements AddressSpace {
       if (got < wanted) break;
     }
     return done > 0 || count === 0 ? done : -Errno.EFAULT;
+  }
+
+  /** As far as one leaf of the table goes. */
+  holdRuns(
+    addr: number,
+    count: number,
+    access: Access,
+    hold: UserHold,
+    runs: PageRuns,
+    at: number,
+    runsMax: number,
+  ): number {
+    if (count === 0 || runsMax === 0) return 0;
+    const vpn = Math.floor(addr / PAGE_BYTES);
+    const need = neededBits(access);
+    const leaf = this.#table.leafAt(vpn);
+    if (leaf === null) return -Errno.EFAULT;
+    const { frame, bits } = leaf;
+    const first = offsetIn(vpn, LEAF_ENTRIES);
+    const end = count < LEAF_ENTRIES - first ? first + count : LEAF_ENTRIES;
+    let entry = first;
+    let done = 0;
+    while (done < runsMax && entry < end && (bits[entry] & need) === need) {
+      const start = entry;
+      const page = frame[start];
+      entry++;
+      while (entry < end && (bits[entry] & need) === need) {
+        if (frame[entry] !== page + entry - start || frameOf(frame[entry]) === 0) break;
+        entry++;
+      }
+      const pages = entry - start;
+      const got = hold === UserHold.PIN ? pinPages(page, pages) : getPages(page, pages);
+      if (got === 0) break;
+      runs.page[at + done] = page;
+      runs.len[at + done] = got;
+      done++;
+      if (got < pages) break;
+    }
+    return done > 0 ? done : -Errno.EFAULT;
   }
 
   whenReady(): void {

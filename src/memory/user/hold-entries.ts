@@ -126,14 +126,14 @@ function holdLeaf(
 }
 
 /** The bits of an entry that decide; PRESENT and WRITE must be set, the others clear. */
-function maskOf(flags: number): number {
+export function maskOf(flags: number): number {
   const write = (flags & PinFlag.WRITE) === 0 ? 0 : Pte.WRITE;
   const hinted = (flags & WalkFlag.AREA_CHECKED) === 0 ? Pte.HINTED : 0;
   return Pte.PRESENT | Pte.SPECIAL | write | hinted;
 }
 
 /** A writable entry is exclusive already, and references never cared. */
-function sharingAllowed(flags: number): boolean {
+export function sharingAllowed(flags: number): boolean {
   return (flags & (PinFlag.WRITE | PinFlag.GET)) !== 0;
 }
 

@@ -1,8 +1,10 @@
 import { assert } from '../../base/assert.ts';
 import { Errno } from '../../base/errno.ts';
 import { PAGE_BYTES } from '../../base/units.ts';
+import type { PageRuns } from '../address-space.ts';
 import { PinFlag } from './hold-entries.ts';
 import { HoldResult, holdRange, holdWaiting } from './hold-range.ts';
+import { holdRuns } from './hold-runs.ts';
 import { pinLongTerm, tryPinLongTerm } from './long-term-pins.ts';
 import { USER_END } from './page-table.ts';
 import type { UserSpace } from './user-space.ts';
@@ -11,6 +13,7 @@ export { PinFlag } from './hold-entries.ts';
 
 /** Addresses are 64 bits wide; a range that passes the end is -EOVERFLOW. */
 const ADDRESSES_END = 2 ** 64;
+const USER_PAGES = USER_END / PAGE_BYTES;
 const ALL_FLAGS =
   PinFlag.WRITE |
   PinFlag.LONGTERM |
@@ -48,6 +51,34 @@ export function tryPinUserPages(
   if ((flags & PinFlag.LONGTERM) !== 0) return tryPinLongTerm(space, addr, count, flags, out, at);
   const held = holdRange(space, addr, count, flags, 0, out, at, shared);
   return held > 0 ? held : shared.error;
+}
+
+/**
+ * The same as runs of neighbouring pages (`AddressSpace.holdRuns`), at most `runsMax` of them in
+ * rows at … of `runs`, and not beyond the leaf of the page table that `addr` lies in. Runs, or the
+ * errors of `tryPinUserPages`. What the table does not give at once is had page by page: after the
+ * fault of the first page its neighbours are mostly there.
+ * Pre: `flags` is WRITE, GET, both or 0; count > 0, runsMax > 0.
+ */
+export function tryHoldRuns(
+  space: UserSpace,
+  addr: number,
+  count: number,
+  flags: number,
+  runs: PageRuns,
+  at: number,
+  runsMax: number,
+): number {
+  assert((flags & ~(PinFlag.WRITE | PinFlag.GET)) === 0, 'pin: runs are held for one transfer');
+  assert(count > 0 && runsMax > 0 && at + runsMax <= runs.page.length, 'pin: no room for the runs');
+  const vpn = Math.floor(addr / PAGE_BYTES);
+  if (vpn + count > USER_PAGES) return rangeError(addr, count, flags);
+  if ((flags & PinFlag.GET) === 0) space.hasPinned = true;
+  const held = holdRuns(space.table, vpn, count, flags, runs, at, runsMax);
+  if (held > 0) return held;
+  const result = tryPinUserPages(space, addr, 1, flags, runs.page, at);
+  if (result === 1) runs.len[at] = 1;
+  return result;
 }
 
 /** References instead of pins: for who reads a page or keeps it, not for who writes into it. */

@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.ts';
 import { BlockError } from '../../base/block-error.ts';
 import { Errno } from '../../base/errno.ts';
 import { PAGE_BYTES, roundUp } from '../../base/units.ts';
-import { Access, type AddressSpace, UserHold } from '../address-space.ts';
+import { Access, type AddressSpace, type PageRuns, UserHold } from '../address-space.ts';
 import { Area, type AreaOps, FaultRequest, Protection, type Wait } from './area.ts';
 import { AreaList, PLACE_START } from './area-list.ts';
 import { unmapRange } from './entry.ts';
@@ -13,7 +13,7 @@ import { hintRange } from './hint.ts';
 import { protectRange } from './mprotect.ts';
 import { remapRange } from './mremap.ts';
 import { PageTable, USER_END } from './page-table.ts';
-import { PinFlag, tryPinUserPages } from './pin-user-pages.ts';
+import { PinFlag, tryHoldRuns, tryPinUserPages } from './pin-user-pages.ts';
 import { SharedPages } from './shared-pages.ts';
 import {
   clearUser,
@@ -195,6 +195,21 @@ export class UserSpace implements AddressSpace {
     const write = access === Access.WRITE ? PinFlag.WRITE : 0;
     const get = hold === UserHold.GET ? PinFlag.GET : 0;
     return tryPinUserPages(this, addr, count, write | get, out, at);
+  }
+
+  holdRuns(
+    addr: number,
+    count: number,
+    access: Access,
+    hold: UserHold,
+    runs: PageRuns,
+    at: number,
+    runsMax: number,
+  ): number {
+    if (count === 0 || runsMax === 0) return 0;
+    const write = access === Access.WRITE ? PinFlag.WRITE : 0;
+    const get = hold === UserHold.GET ? PinFlag.GET : 0;
+    return tryHoldRuns(this, addr, count, write | get, runs, at, runsMax);
   }
 
   whenReady(wake: () => void): void {
