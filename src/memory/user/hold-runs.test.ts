@@ -283,3 +283,16 @@ test('tables of mapped pages, and memory of the program: the same pages by both 
   arena.putFolio(folio);
   arena.assertNothingOutstanding();
 });
+
+test('a page of a folio that was copied for the writer ends the run, though its head goes on', () => {
+  using world = new PinWorld();
+  const addr = world.map(4, { order: 2, touch: Access.WRITE });
+  const folio = world.frameAt(addr);
+  world.space.fork('child');
+  assert.equal(world.space.write(addr + PAGE_BYTES, Uint8Array.of(1)), 1);
+  const copy = world.frameAt(addr + PAGE_BYTES);
+  const wanted = { frames: [folio, copy, folio + 2, folio + 3], error: 0 };
+  const runs = byRuns(world.space, addr, 4, Access.READ, GET, 4);
+  assert.deepEqual(runs, wanted);
+  release(runs.frames, GET);
+});
