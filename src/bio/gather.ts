@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { Errno } from '../base/errno.ts';
 import { offsetIn } from '../base/units.ts';
 import { type IovIter, IterDirection, IterKind } from '../iter/iov-iter.ts';
+import { MAX_RW_COUNT } from '../iter/iovec.ts';
 import { EXTRACT_ALL, type ExtractOptions, extract } from '../iter/iter-extract.ts';
 import { pagesUnder } from '../iter/row-join.ts';
 import type { Profile } from '../limits/profile.ts';
@@ -68,7 +69,8 @@ function gatherRange(bio: Bio, iter: IovIter, blockBytes: number): boolean {
 function gatherStep(bio: Bio, iter: IovIter, profile: Profile): number {
   const room = bio.maxVecs - bio.vcnt;
   const row = bio.first + bio.vcnt;
-  const most = BIO_BYTES_MAX - bio.size;
+  // Of an empty bio that is no integer of 32 bits with a sign, and one call takes less anyway.
+  const most = bio.size > 0 ? BIO_BYTES_MAX - bio.size : MAX_RW_COUNT;
   const options = profile.gatherUnit === 'vecs' ? EXTRACT_ALL : optionsOf(profile, room);
   const bytes = extract(iter, bio.table, row, room, most, options);
   if (bytes > 0) adoptRows(bio, iter.rowsOut, bytes);

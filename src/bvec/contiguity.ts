@@ -4,8 +4,7 @@ import type { BvecTable } from './bvec-table.ts';
 // Contiguity predicates (reference 2.2). Physical address = page * 4096 + offset, a double.
 
 /** One window of frame numbers. */
-const REGION_BYTES = 2 ** 32;
-const REGION_MASK = REGION_BYTES - 1;
+const REGION_MASK = 2 ** 32 - 1;
 
 export function physicalAddress(table: BvecTable, row: number): number {
   return (table.page[row] as number) * PAGE_BYTES + (table.offset[row] as number);
@@ -19,7 +18,8 @@ export function physicalAddress(table: BvecTable, row: number): number {
 export function goesOnHeldApart(table: BvecTable, row: number): boolean {
   if (table.hold[row] === table.hold[row + 1]) return false;
   const next = physicalAddress(table, row + 1);
-  if (next % REGION_BYTES === 0) return false; // Another region: neighbours by number only.
+  // Another region: neighbours by number only. The low 32 bits, without dividing doubles.
+  if (next >>> 0 === 0) return false;
   return physicalAddress(table, row) + (table.len[row] as number) === next;
 }
 
