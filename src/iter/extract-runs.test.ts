@@ -81,7 +81,7 @@ function rowsOf(space: AddressSpace, ask: Ask, heads: readonly number[]): unknow
   }
 }
 
-test('rows are the same whether a space hands out runs or pages: folios, leaves, holes, limits', () => {
+test('rows are the same from runs and from pages, over folios, leaves, holes and limits', () => {
   const heads = [0, 1, 2, 3, 3, 0].map((order) => arena.getFolio(order));
   const sizes = [1, 2, 4, 8, 8, 1];
   fc.assert(

@@ -284,7 +284,7 @@ test('tables of mapped pages, and memory of the program: the same pages by both 
   arena.assertNothingOutstanding();
 });
 
-test('a page of a folio that was copied for the writer ends the run, though its head goes on', () => {
+test('a page of a folio that was copied for its writer ends the run', () => {
   using world = new PinWorld();
   const addr = world.map(4, { order: 2, touch: Access.WRITE });
   const folio = world.frameAt(addr);
