@@ -49,7 +49,10 @@ export function holdRuns(
     const frame = frameOf(page);
     const head = heads[frame];
     const held = counts[head];
-    const shared = mayShare || (folioFlags[head] & FrameFlag.ANON) === 0 ? 1 : 0;
+    // The flags lie in a cache line of their own, and most first pages are exclusive. Where one is
+    // and a later one is not, the run of this folio ends, and its rest is looked at anew.
+    const isOwn = exclusive[frame] !== 0;
+    const shared = mayShare || (!isOwn && (folioFlags[head] & FrameFlag.ANON) === 0) ? 1 : 0;
     // The entry may map the folio from any page on, and HOLDS_MAX may end it earlier.
     const inFolio = head + (1 << order[head]) - frame;
     const room = HOLDS_MAX - held;
