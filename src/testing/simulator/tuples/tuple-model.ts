@@ -1,8 +1,9 @@
+import { assert } from '../../../base/assert.ts';
 import type { SimEngine } from '../sim-engine.ts';
 import type { SimRecords } from '../sim-records.ts';
 import { TupleFault, type TupleFormat } from './tuple-format.ts';
 
-const GuardState = { UNKNOWN: 0, RIGHT: 1, WRONG: 2 } as const;
+const GuardState = { UNKNOWN: 0, RIGHT: 1 } as const;
 
 /** What is checked of an interval. */
 export interface Expectation {
@@ -99,6 +100,17 @@ export class TupleModel {
   /** The guard of `interval` was compared with what is there now. */
   guardFits(interval: number): void {
     this.#guards[interval] = GuardState.RIGHT;
+  }
+
+  /** Whoever spares itself a guard must know it: one taken for right by mistake hides damage. */
+  verifyGuards(): void {
+    const { format, data, records } = this;
+    for (let interval = 0; interval < this.intervals; interval++) {
+      if (this.#guards[interval] !== GuardState.RIGHT) continue;
+      const at = interval * format.intervalBytes;
+      const isRight = format.isGuardRight(data, at, records, this.recordAt(interval));
+      assert(isRight, 'sim: the model takes a guard for right that is wrong');
+    }
   }
 
   /** Records of `count` intervals from `first` on, as one who counts from `seed` sees them. */

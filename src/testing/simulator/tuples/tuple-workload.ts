@@ -89,6 +89,7 @@ export class TupleWorkload {
     const stored = (records as SimRecords).medium;
     const record = firstDifference(stored.peek(0, stored.sizeBytes), model.records);
     if (record >= 0) throw new AssertionError(`sim: byte ${record} of the records is not right`);
+    model.verifyGuards();
     assert(!this.#device.queue.isBlocked, 'sim: bios wait, but nothing is in flight');
     this.stacked.assertIdle();
   }

@@ -203,6 +203,7 @@ export class WriteCheck {
     const { format } = this.#model;
     if (!isMade || format.guardBytes === 0 || !(format.generates || format.isDeviceMade)) return;
     for (let i = 0; i < this.#count; i++) {
+      if (this.#isBehind(i)) break; // Old ones, which may have been bad all the time.
       const at = i * metadataBytes;
       const isSame = this.#sameRecord(at, this.#records, at, 0, metadataBytes);
       if (isSame && this.#isDataNew(i)) this.#model.guardFits(this.#first + i);
