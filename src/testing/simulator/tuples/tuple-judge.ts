@@ -1,5 +1,6 @@
 import { AssertionError } from '../../../base/assert.ts';
 import { Errno } from '../../../base/errno.ts';
+import { roundDown } from '../../../base/units.ts';
 import { BIO_OP_NAMES, BioOp, opIsWrite } from '../../../bio/bio-op.ts';
 import type { FaultReport } from '../../../integrity/fault-text.ts';
 import type { Limits } from '../../../limits/limits.ts';
@@ -196,8 +197,9 @@ export class TupleJudge {
     }
     const model = this.#model;
     if (op.start >= model.sizeBytes) return;
-    const write = new WriteCheck(model, this.#engine, op, status === 0 ? done : op.bytes);
-    const bad = metadata === null ? this.#badPart(op) : write.firstBad(this.#scratch);
+    const went = status === 0 ? done : op.bytes;
+    const write = new WriteCheck(model, this.#engine, op, went);
+    const bad = metadata === null ? this.#badPart(op, went) : write.firstBad(this.#scratch);
     if (bad >= 0 && metadata !== null) Object.assign(model.fault, this.#scratch);
     this.#judgeMismatch(op, status, bad, report);
     const why = write.fault(status === 0, metadata !== null && status === -Errno.EILSEQ);
@@ -206,20 +208,21 @@ export class TupleJudge {
     write.take();
   }
 
-  /** A write that covers a block in part reads it first: the first bad interval there, or -1. */
-  #badPart(op: TupleOp): number {
-    if (op.op !== BioOp.WRITE || op.way !== 'transfer') return -1;
-    const model = this.#model;
+  /**
+   * A write that covers a block in part reads it first: the first bad interval there, or -1.
+   * `done`: a write that ended early never came to the blocks behind.
+   */
+  #badPart(op: TupleOp, done: number): number {
+    if (op.op !== BioOp.WRITE || op.way !== 'transfer' || done === 0) return -1;
     const block = this.#limits.logical_block_size;
-    const expectation = this.#expectation(op);
-    if (op.start !== op.blockStart) {
-      const [first, last] = model.intervalsOf(op.blockStart, op.blockStart + block);
-      const bad = model.firstBad(first, last, expectation);
-      if (bad >= 0) return bad;
-    }
-    if (op.end === op.blockEnd) return -1;
-    const [first, last] = model.intervalsOf(op.blockEnd - block, op.blockEnd);
-    return model.firstBad(first, last, expectation);
+    const bad = op.start === op.blockStart ? -1 : this.#badBlock(op, op.blockStart);
+    const end = op.start + done;
+    return bad >= 0 || end % block === 0 ? bad : this.#badBlock(op, roundDown(end, block));
+  }
+
+  #badBlock(op: TupleOp, at: number): number {
+    const [first, last] = this.#model.intervalsOf(at, at + this.#limits.logical_block_size);
+    return this.#model.firstBad(first, last, this.#expectation(op));
   }
 
   #fail(what: string, op: TupleOp): never {
