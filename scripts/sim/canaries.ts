@@ -172,8 +172,8 @@ export const CANARIES: readonly Canary[] = [
     // The first of those who wait is served for ever: only a look from beside the loop ends it.
     name: 'loop-in-a-step',
     file: 'device/submit.ts',
-    find: '(waiting.shift() as Transfer).isWaiting = false;',
-    replace: '(waiting[0] as Transfer).isWaiting = false;',
+    find: 'waiting.shift().isWaiting = false;',
+    replace: 'waiting.first.isWaiting = false;',
     seedsMax: 20,
   },
   {
