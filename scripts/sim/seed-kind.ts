@@ -7,5 +7,5 @@ export type SeedKind = (typeof SEED_KINDS)[number];
 
 /** Few of the seeds are of protected images: each of them costs as much as a few others. */
 export function seedKindOf(seed: number): SeedKind {
-  return seed % 64 === 20 ? 'protect' : worldKindOf(seed);
+  return seed % 256 === 20 ? 'protect' : worldKindOf(seed);
 }

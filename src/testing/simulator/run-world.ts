@@ -42,10 +42,10 @@ export interface RunReport {
 
 /**
  * Every fourth seed is a world of a device alone: bios of odd shapes, without processes; every
- * eighth one of a disk that keeps tuples.
+ * sixteenth one of a disk that keeps tuples.
  */
 export function worldKindOf(seed: number): WorldKind {
-  if (seed % 8 === 5) return 'tuples';
+  if (seed % 16 === 5) return 'tuples';
   return seed % 4 === 3 ? 'device' : 'path';
 }
 
